@@ -1,0 +1,138 @@
+"""The command line: ``shoal pool start|list|stop|scale`` and ``shoal doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from shoal import doctor
+from shoal.blocks.providers.local import LocalProvider
+from shoal.errors import ShoalError
+from shoal.pool.control import PoolInfo, list_pools, scale_pool, start_pool, stop_pool
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after ``shoal``; default: those of the process.
+
+    Returns:
+        The exit code: 0 if all went well, 1 after a ShoalError (its sentence on stderr), 2 for words it does not know.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        code: int = options.run(options)
+    except ShoalError as error:
+        print(f"shoal: {error}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="shoal", description="Pools of workers for notebooks and scripts.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    pool = commands.add_parser("pool", help="start, list, scale and stop pools that outlive notebooks")
+    actions = pool.add_subparsers(required=True, metavar="ACTION")
+
+    start = actions.add_parser("start", help="start a pool on this host; it lasts until it is stopped")
+    start.add_argument("name", help="letters, digits, - and _; notebooks attach by it")
+    start.add_argument("-w", "--workers", type=int, metavar="N", help="workers of each block (default: one a core)")
+    start.add_argument("-b", "--blocks", type=int, default=1, metavar="N", help="blocks at the start (default: 1)")
+    start.add_argument("--max-blocks", type=int, metavar="N", help="blocks at most (default: as at the start)")
+    start.set_defaults(run=_start)
+
+    listing = actions.add_parser("list", help="show the pools of this user on this host")
+    listing.set_defaults(run=_list)
+
+    scale = actions.add_parser("scale", help="set the number of blocks of a pool")
+    scale.add_argument("name")
+    scale.add_argument("blocks", type=int)
+    scale.set_defaults(run=_scale)
+
+    stop = actions.add_parser("stop", help="end a pool, its blocks and its workers")
+    stop.add_argument("name", nargs="+")
+    stop.set_defaults(run=_stop)
+
+    check = commands.add_parser("doctor", help="check the installation; says what to do about what is wrong")
+    check.set_defaults(run=_doctor)
+    return parser
+
+
+def _start(options: argparse.Namespace) -> int:
+    most = options.max_blocks if options.max_blocks is not None else max(1, options.blocks)
+    provider = LocalProvider(init_blocks=options.blocks, max_blocks=most)
+    connection = start_pool(options.name, provider, options.workers)
+    print(f"pool '{connection.name}' is up (process {connection.pid}). In a notebook:")
+    print(
+        "    import shoal\n"
+        f'    shoal.load(shoal.Config(executors=[shoal.HighThroughputExecutor(pool="{connection.name}")]))'
+    )
+    print(f"Stop it with: shoal pool stop {connection.name}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    pools = list_pools()
+    if not pools:
+        print("No pool is running. Start one with: shoal pool start NAME")
+        return 0
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("pool", "state", "kind", "process", "blocks", "workers", "queued", "running", "up for", "clients"):
+        table.add_column(heading, justify="right" if heading in ("queued", "running", "workers", "process") else "left")
+    for info in pools:
+        table.add_row(*_row(info))
+    Console(soft_wrap=True).print(table)
+    return 0
+
+
+def _row(info: PoolInfo) -> list[str]:
+    status = info.status
+    row = [info.name, info.state, info.kind, str(info.pid)]
+    if status is None:
+        return [*row, "", "", "", "", _age(info.started), ""]
+    blocks = f"{sum(block.state == 'running' for block in status.blocks)}/{status.target}"
+    workers = sum(manager.workers for manager in status.managers)
+    clients = ", ".join(status.clients)
+    return [*row, blocks, str(workers), str(status.queued), str(status.running), _age(info.started), clients]
+
+
+def _age(started: float) -> str:
+    seconds = max(0, int(time.time() - started))
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def _scale(options: argparse.Namespace) -> int:
+    status = scale_pool(options.name, options.blocks)
+    print(f"pool '{options.name}' aims at {status.target} blocks")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    for name in options.name:
+        stop_pool(name)
+        print(f"pool '{name}' is stopped")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    console = Console(soft_wrap=True, highlight=False)
+    findings = doctor.examine()
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]!![/]"
+        console.print(f"{mark}  {finding.what}: {finding.found}")
+        if not finding.ok:
+            console.print(f"      fix: {finding.fix}")
+    bad = sum(not finding.ok for finding in findings)
+    console.print("All is well." if not bad else f"{bad} thing(s) to mend.")
+    return 1 if bad else 0

@@ -1,0 +1,212 @@
+"""What the dispatch machine is told (events) and what it orders (commands)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shoal.outcome import Failure
+from shoal.wire.messages import Blob, Message, Result, RunningAttempt, Task
+
+__all__ = [
+    "AttemptsEnded",
+    "AttemptsReturned",
+    "AttemptsRunning",
+    "BlobArrived",
+    "BlobsMissing",
+    "CancelRequested",
+    "CapacityExpected",
+    "CapacityLost",
+    "ClientJoined",
+    "ClientLeft",
+    "Command",
+    "DrainRequested",
+    "Event",
+    "Key",
+    "ManagerDrained",
+    "ManagerGone",
+    "ManagerHeard",
+    "ManagerRegistered",
+    "ManagerSuspected",
+    "ManagerTimedOut",
+    "TasksSubmitted",
+    "Ticked",
+    "ToClient",
+    "ToManager",
+]
+
+Key = tuple[int, int, int]
+"""An attempt inside a pool: ``(client, tid, attempt)``."""
+
+
+# --------------------------------------------------------------------------- events
+
+
+class ClientJoined(msgspec.Struct, frozen=True):
+    """A client said hello; it has this number from now on."""
+
+    client: int
+
+
+class ClientLeft(msgspec.Struct, frozen=True):
+    """A client went away, on purpose or not."""
+
+    client: int
+
+
+class TasksSubmitted(msgspec.Struct):
+    """A client sent attempts to run."""
+
+    client: int
+    tasks: list[Task]
+
+
+class BlobArrived(msgspec.Struct):
+    """A client sent a blob."""
+
+    client: int
+    blob: Blob
+
+
+class CancelRequested(msgspec.Struct):
+    """A client wants these attempts dropped unless they have begun."""
+
+    client: int
+    attempts: list[Key]
+
+
+class ManagerRegistered(msgspec.Struct, frozen=True):
+    """A manager joined.
+
+    Args:
+        manager: its number; never used twice.
+        block: the block it belongs to.
+        slots: how many one-core tasks it runs at once.
+        name: for messages to people: host, block.
+    """
+
+    manager: int
+    block: int
+    slots: int
+    name: str
+
+
+class ManagerHeard(msgspec.Struct, frozen=True):
+    """A manager gave a sign of life; ``window`` as in :class:`~shoal.wire.messages.Heartbeat`."""
+
+    manager: int
+    window: int = 0
+
+
+class ManagerGone(msgspec.Struct, frozen=True):
+    """A manager has ended, or is given up. What it had begun is lost."""
+
+    manager: int
+    reason: str
+
+
+class DrainRequested(msgspec.Struct, frozen=True):
+    """A manager shall finish what it has begun and then end."""
+
+    manager: int
+
+
+class AttemptsEnded(msgspec.Struct):
+    """A manager sent results."""
+
+    manager: int
+    results: list[Result]
+
+
+class AttemptsRunning(msgspec.Struct):
+    """A manager says which attempts have been running for a moment."""
+
+    manager: int
+    attempts: list[RunningAttempt]
+
+
+class AttemptsReturned(msgspec.Struct):
+    """A manager gave attempts back that had not begun."""
+
+    manager: int
+    attempts: list[Key]
+
+
+class BlobsMissing(msgspec.Struct):
+    """A manager does not have these blobs any more."""
+
+    manager: int
+    digests: list[bytes]
+
+
+class CapacityLost(msgspec.Struct):
+    """There is no manager and none will come: all that waits, and all that comes, ends with ``failure``."""
+
+    failure: Failure
+
+
+class CapacityExpected(msgspec.Struct, frozen=True):
+    """Managers may come again, so tasks wait again."""
+
+
+class Ticked(msgspec.Struct, frozen=True):
+    """Time went by."""
+
+
+Event = (
+    ClientJoined
+    | ClientLeft
+    | TasksSubmitted
+    | BlobArrived
+    | CancelRequested
+    | ManagerRegistered
+    | ManagerHeard
+    | ManagerGone
+    | DrainRequested
+    | AttemptsEnded
+    | AttemptsRunning
+    | AttemptsReturned
+    | BlobsMissing
+    | CapacityLost
+    | CapacityExpected
+    | Ticked
+)
+
+
+# --------------------------------------------------------------------------- commands
+
+
+class ToClient(msgspec.Struct):
+    """Send ``message`` to a client."""
+
+    client: int
+    message: Message
+
+
+class ToManager(msgspec.Struct):
+    """Send ``message`` to a manager."""
+
+    manager: int
+    message: Message
+
+
+class ManagerSuspected(msgspec.Struct, frozen=True):
+    """Say that a manager is silent."""
+
+    manager: int
+    silent: float
+
+
+class ManagerTimedOut(msgspec.Struct, frozen=True):
+    """A manager was silent for too long: make sure that it ends. It is gone for the machine."""
+
+    manager: int
+    reason: str
+
+
+class ManagerDrained(msgspec.Struct, frozen=True):
+    """A draining manager has nothing left: end it."""
+
+    manager: int
+
+
+Command = ToClient | ToManager | ManagerSuspected | ManagerTimedOut | ManagerDrained

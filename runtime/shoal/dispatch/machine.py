@@ -1,0 +1,355 @@
+"""The dispatch machine: every decision that an interchange takes.
+
+It is told events and gives commands; it knows no sockets, no processes and no clock. A shell hands it all that arrived
+since the last time, in order, and carries out what it orders: what is sent to one peer in one go is one message.
+
+Promises, whatever is lost: an attempt that it accepted ends exactly once, unless its client leaves. An attempt that may
+have begun is not begun again; one that cannot have begun goes back to its queue in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shoal.dispatch.attempts import Attempt, Manager
+from shoal.dispatch.book import Book
+from shoal.dispatch.events import (
+    AttemptsEnded,
+    AttemptsReturned,
+    AttemptsRunning,
+    BlobArrived,
+    BlobsMissing,
+    CancelRequested,
+    CapacityExpected,
+    CapacityLost,
+    ClientJoined,
+    ClientLeft,
+    Command,
+    DrainRequested,
+    Event,
+    Key,
+    ManagerDrained,
+    ManagerGone,
+    ManagerHeard,
+    ManagerRegistered,
+    ManagerSuspected,
+    ManagerTimedOut,
+    TasksSubmitted,
+    Ticked,
+    ToClient,
+    ToManager,
+)
+from shoal.dispatch.failures import cancelled, manager_lost, too_large
+from shoal.dispatch.states import (
+    ATTEMPT_MOVES,
+    MANAGER_MOVES,
+    AttemptEvent,
+    AttemptState,
+    ManagerEvent,
+    ManagerState,
+    moved,
+)
+from shoal.outcome import Failure
+from shoal.wire.messages import (
+    Blob,
+    Cancel,
+    ClientGone,
+    Recall,
+    Result,
+    Running,
+    RunningAttempt,
+)
+
+__all__ = ["LOST_AFTER", "SUSPECT_AFTER", "Dispatcher"]
+
+SUSPECT_AFTER = 5.0
+"""Seconds of silence after which a manager gets no new tasks."""
+
+LOST_AFTER = 120.0
+"""Seconds of silence after which a manager is given up."""
+
+STUCK_AFTER = 0.05
+"""Seconds without an ending after which attempts that wait at a manager are called back, if there is room elsewhere."""
+
+_QUEUED, _PARKED = AttemptState.QUEUED, AttemptState.PARKED
+_SENT, _RUNNING, _ENDED = AttemptState.SENT, AttemptState.RUNNING, AttemptState.ENDED
+
+
+class Dispatcher(Book):
+    """One pool's attempts, clients and managers.
+
+    Args:
+        most_cores: cores of the largest manager that this pool can have; 0 if unknown.
+        blob_limit: bytes of blobs kept.
+        suspect_after, lost_after: see the constants.
+    """
+
+    def __init__(self, most_cores: int = 0, blob_limit: int = 256 << 20, suspect_after: float = SUSPECT_AFTER,
+                 lost_after: float = LOST_AFTER) -> None:
+        super().__init__(blob_limit)
+        self.most_cores = most_cores
+        self.suspect_after = suspect_after
+        self.lost_after = lost_after
+        self._hopeless: Failure | None = None
+        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+            ClientJoined: self._client_joined,
+            ClientLeft: self._client_left,
+            TasksSubmitted: self._submitted,
+            BlobArrived: self._blob_arrived,
+            CancelRequested: self._cancel,
+            ManagerRegistered: self._registered,
+            ManagerHeard: self._heard,
+            ManagerGone: self._gone,
+            DrainRequested: self._drain,
+            AttemptsEnded: self._ended,
+            AttemptsRunning: self._running,
+            AttemptsReturned: self._returned,
+            BlobsMissing: self._blobs_missing,
+            CapacityLost: self._capacity_lost,
+            CapacityExpected: self._capacity_expected,
+            Ticked: self._ticked,
+        }
+
+    # ------------------------------------------------------------------ the two doors
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take in one event; ``now`` in seconds of a clock that never runs backwards."""
+        return self.handle_all((event,), now)
+
+    def handle_all(self, events: Iterable[Event], now: float) -> list[Command]:
+        """Take in events that happened together; places are given out once, at their end.
+
+        Raises:
+            InvalidTransition: an event that cannot happen in the state that its subject is in: an error of the shell.
+        """
+        handlers = self._handlers
+        for event in events:
+            handlers[type(event)](event, now)
+        self._give_out()
+        return self._flush()
+
+    # ------------------------------------------------------------------ clients
+
+    def _client_joined(self, event: ClientJoined, now: float) -> None:
+        self.shares.join(event.client)
+
+    def _client_left(self, event: ClientLeft, now: float) -> None:
+        client = self.shares.leave(event.client)
+        if client is None:
+            return
+        parked = [a for waiting in self._parked.values() for a in waiting if a.key[0] == event.client]
+        for attempt in [*client.drop(), *parked]:
+            self._end_waiting(attempt, None)
+        for number in {a.manager.number for a in self.attempts.values() if a.manager and a.key[0] == event.client}:
+            self._commands.append(ToManager(number, ClientGone(event.client)))
+
+    def _submitted(self, event: TasksSubmitted, now: float) -> None:
+        number = event.client
+        client = self.shares.get(number)
+        if client is None:
+            self.ignored += len(event.tasks)
+            return
+        attempts = self.attempts
+        most = self.most_cores
+        for task in event.tasks:
+            task.client = number
+            key = (number, task.tid, task.attempt)
+            if key in attempts:
+                self.ignored += 1
+                continue
+            if not 0 < task.cores <= (most or 1e6):
+                self._answer(Result(*key, [], too_large(task, most)))
+                continue
+            attempts[key] = attempt = Attempt(key, task)
+            client.push(attempt)
+        self.shares.wake(client)
+        if self._hopeless is not None:
+            self._fail_queues(self._hopeless)
+
+    def _blob_arrived(self, event: BlobArrived, now: float) -> None:
+        digest = event.blob.digest
+        self.blobs.add(digest, event.blob.data)
+        waiting = [a for a in self._parked.pop(digest, ()) if a.state is _PARKED]
+        for attempt in reversed(waiting):
+            attempt.state = moved("attempt", ATTEMPT_MOVES, attempt.state, AttemptEvent.UNPARK)
+            self._requeue(attempt)
+
+    def _cancel(self, event: CancelRequested, now: float) -> None:
+        at_managers: dict[int, list[Key]] = {}
+        for _, tid, number in event.attempts:
+            key = (event.client, tid, number)
+            attempt = self.attempts.get(key)
+            if attempt is None:
+                self.ignored += 1
+            elif attempt.manager is not None:
+                at_managers.setdefault(attempt.manager.number, []).append(key)
+            else:
+                self._end_waiting(attempt, cancelled(attempt.task))
+        for manager, keys in at_managers.items():
+            self._commands.append(ToManager(manager, Cancel(keys)))
+
+    # ------------------------------------------------------------------ managers
+
+    def _registered(self, event: ManagerRegistered, now: float) -> None:
+        manager = Manager(event.manager, event.block, event.slots, event.name, now)
+        self.managers[event.manager] = manager
+        self.places.add(manager)
+        self._hopeless = None
+
+    def _heard(self, event: ManagerHeard, now: float) -> None:
+        manager = self.managers.get(event.manager)
+        if manager is None:
+            return
+        manager.heard = now
+        if event.window:
+            manager.window = event.window
+        if manager.state is ManagerState.SUSPECT:
+            self._move(manager, ManagerEvent.HEARD)
+
+    def _gone(self, event: ManagerGone, now: float) -> None:
+        manager = self.managers.pop(event.manager, None)
+        if manager is None:
+            return
+        self.places.remove(manager)
+        manager.state = moved("manager", MANAGER_MOVES, manager.state, ManagerEvent.GONE)
+        back = []
+        for attempt, begun in manager.may_have_begun():
+            self._release(attempt)
+            attempt.manager = None
+            if attempt.state is _ENDED:
+                continue
+            if begun:
+                self._end(attempt)
+                self._answer(Result(*attempt.key, [], manager_lost(attempt.task, manager.name, event.reason)))
+            else:
+                attempt.state = moved("attempt", ATTEMPT_MOVES, attempt.state, AttemptEvent.GIVE_BACK)
+                back.append(attempt)
+        for attempt in reversed(back):
+            self._requeue(attempt)
+        self._tasks.pop(event.manager, None)
+
+    def _drain(self, event: DrainRequested, now: float) -> None:
+        manager = self.managers.get(event.manager)
+        if manager is None or manager.state is ManagerState.DRAINING:
+            return
+        self._move(manager, ManagerEvent.DRAIN)
+        if manager.outstanding:
+            self._commands.append(ToManager(manager.number, Recall()))
+        else:
+            self._commands.append(ManagerDrained(manager.number))
+
+    def _ticked(self, event: Ticked, now: float) -> None:
+        for manager in list(self.managers.values()):
+            silent = now - manager.heard
+            if silent > self.lost_after:
+                reason = f"it was silent for {silent:.0f} s"
+                self._commands.append(ManagerTimedOut(manager.number, reason))
+                self._gone(ManagerGone(manager.number, reason), now)
+            elif silent > self.suspect_after and manager.state is ManagerState.UP:
+                self._move(manager, ManagerEvent.SILENT)
+                self._commands.append(ManagerSuspected(manager.number, silent))
+        if self.uneven:
+            for manager in list(self.places.behind.values()):
+                if now - manager.moved > STUCK_AFTER:
+                    manager.moved = now
+                    self._commands.append(ToManager(manager.number, Recall()))
+
+    def _move(self, manager: Manager, event: ManagerEvent) -> None:
+        self.places.remove(manager)
+        manager.state = moved("manager", MANAGER_MOVES, manager.state, event)
+        if manager.state is ManagerState.UP:
+            self.places.add(manager)
+
+    # ------------------------------------------------------------------ what managers say of attempts
+
+    def _ended(self, event: AttemptsEnded, now: float) -> None:
+        manager = self.managers.get(event.manager)
+        attempts, outbox = self.attempts, self._results
+        for result in event.results:
+            key = (result.client, result.tid, result.attempt)
+            attempt = attempts.get(key)
+            held = manager.outstanding.get(key) if manager is not None else None
+            if held is not None:
+                self._release(held)
+                held.manager = None
+                if result.failure is None:
+                    self.durations.note(held.task.code, result.ended - result.started)
+            if attempt is None or attempt.state is _ENDED:
+                self.ignored += 1
+                continue
+            if attempt.state is _QUEUED or attempt.state is _PARKED:
+                self._end_waiting(attempt, None)
+            else:
+                self._end(attempt)
+            if self.shares.get(key[0]) is None:
+                continue
+            box = outbox.get(key[0])
+            if box is None:
+                outbox[key[0]] = [result]
+            else:
+                box.append(result)
+        if manager is not None:
+            manager.moved = manager.heard = now
+            self.places.settle(manager)
+
+    def _running(self, event: AttemptsRunning, now: float) -> None:
+        announced: dict[int, list[RunningAttempt]] = {}
+        for item in event.attempts:
+            attempt = self.attempts.get((item.client, item.tid, item.attempt))
+            if attempt is None or attempt.state is not _SENT or attempt.manager is None:
+                continue
+            if attempt.manager.number == event.manager:
+                attempt.state = moved("attempt", ATTEMPT_MOVES, attempt.state, AttemptEvent.START)
+                announced.setdefault(item.client, []).append(item)
+        for client, items in announced.items():
+            if self.shares.get(client) is not None:
+                self._commands.append(ToClient(client, Running(items)))
+
+    def _returned(self, event: AttemptsReturned, now: float) -> None:
+        manager = self.managers.get(event.manager)
+        if manager is None:
+            return
+        back = []
+        for key in event.attempts:
+            attempt = manager.outstanding.get((key[0], key[1], key[2]))
+            if attempt is None:
+                continue
+            self._release(attempt)
+            attempt.manager = None
+            if attempt.state is _SENT:
+                attempt.state = moved("attempt", ATTEMPT_MOVES, attempt.state, AttemptEvent.GIVE_BACK)
+                back.append(attempt)
+        for attempt in reversed(back):
+            self._requeue(attempt)
+        manager.moved = now
+        self.places.settle(manager)
+
+    def _blobs_missing(self, event: BlobsMissing, now: float) -> None:
+        manager = self.managers.get(event.manager)
+        if manager is None:
+            return
+        for digest in event.digests:
+            data = self.blobs.get(digest)
+            if data is not None:
+                self._commands.append(ToManager(manager.number, Blob(digest, data)))
+            else:
+                # What waits there for the blob comes back, and waits here until its client has sent it again.
+                manager.known.discard(digest)
+                self._commands.append(ToManager(manager.number, Recall()))
+
+    # ------------------------------------------------------------------ capacity
+
+    def _capacity_lost(self, event: CapacityLost, now: float) -> None:
+        self._hopeless = event.failure
+        self._fail_queues(event.failure)
+
+    def _capacity_expected(self, event: CapacityExpected, now: float) -> None:
+        self._hopeless = None
+
+    def _fail_queues(self, failure: Failure) -> None:
+        parked = [a for waiting in self._parked.values() for a in waiting]
+        self._parked.clear()
+        for attempt in [*self.shares.everything(), *parked]:
+            self._end(attempt)
+            self._answer(Result(*attempt.key, [], failure))

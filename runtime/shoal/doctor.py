@@ -1,0 +1,143 @@
+"""What ``shoal doctor`` looks at: versions, the lab extension, the server extension, the kernelspec, the pools' folder.
+
+The parts of Jupyter are looked up by name and never imported here, so that it runs where only the core is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import NamedTuple
+
+from shoal.pool.connection import pools_folder
+
+__all__ = ["Finding", "examine"]
+
+_LAB = ("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "bokeh")
+_INSTALL_LAB = "pip install 'shoal[lab]'"
+
+
+class Finding(NamedTuple):
+    """One thing looked at.
+
+    Args:
+        what: its name.
+        found: what was found.
+        ok: whether that is well.
+        fix: what to do if not.
+    """
+
+    what: str
+    found: str
+    ok: bool = True
+    fix: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything, in the order in which to mend it."""
+    return [
+        _python(),
+        *_core(),
+        *_lab_packages(),
+        _labextension(),
+        _server_extension(),
+        _kernelspec(),
+        _memory(),
+        _pools(),
+    ]
+
+
+def _python() -> Finding:
+    ok = sys.version_info >= (3, 11)
+    return Finding("Python", f"{platform.python_version()} at {sys.executable}", ok, "use Python 3.11 or newer")
+
+
+def _core() -> list[Finding]:
+    try:
+        needed = [line for line in requires("shoal") or [] if "extra ==" not in line]
+    except PackageNotFoundError:
+        return [Finding("shoal", "not installed as a package", False, "run 'pip install -e .' in the source folder")]
+    names = [next(part for part in _split_name(line)) for line in needed]
+    return [Finding("shoal", version("shoal")), *(_package(name, "pip install shoal") for name in sorted(names))]
+
+
+def _split_name(requirement: str) -> list[str]:
+    for index, character in enumerate(requirement):
+        if not (character.isalnum() or character in "-_."):
+            return [requirement[:index]]
+    return [requirement]
+
+
+def _lab_packages() -> list[Finding]:
+    return [_package(name, _INSTALL_LAB) for name in _LAB]
+
+
+def _package(name: str, fix: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, "missing", False, fix)
+
+
+def _data_folders() -> list[Path]:
+    """Where Jupyter looks for extensions and kernels, most local first (its documented search path)."""
+    given = [Path(p) for p in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if p]
+    home = Path(os.environ.get("JUPYTER_DATA_DIR") or Path.home() / ".local/share/jupyter")
+    return [*given, Path(sys.prefix) / "share/jupyter", home, Path("/usr/local/share/jupyter"), Path("/usr/share/jupyter")]
+
+
+def _labextension() -> Finding:
+    for folder in _data_folders():
+        package = folder / "labextensions/shoal-lab/package.json"
+        if package.is_file():
+            try:
+                found = json.loads(package.read_text())["version"]
+            except (OSError, ValueError, KeyError) as error:
+                return Finding("lab extension", f"{package}: {error}", False, "reinstall shoal")
+            return Finding("lab extension", f"{found} at {package.parent}")
+    return Finding("lab extension", "not found", False, _INSTALL_LAB)
+
+
+def _server_extension() -> Finding:
+    what = "server extension"
+    if importlib.util.find_spec("shoal_lab") is None:
+        return Finding(what, "the package shoal_lab is missing", False, "reinstall shoal")
+    folders = [Path(sys.prefix) / "etc/jupyter", Path("/usr/local/etc/jupyter"), Path("/etc/jupyter")]
+    for folder in folders:
+        for file in sorted((folder / "jupyter_server_config.d").glob("*.json")):
+            try:
+                enabled = json.loads(file.read_text()).get("ServerApp", {}).get("jpserver_extensions", {})
+            except (OSError, ValueError):
+                continue
+            if "shoal_lab" in enabled:
+                on = bool(enabled["shoal_lab"])
+                return Finding(what, f"{'enabled' if on else 'disabled'} by {file}", on, "jupyter server extension enable shoal_lab")
+    return Finding(what, "not enabled", False, "jupyter server extension enable shoal_lab --sys-prefix")
+
+
+def _kernelspec() -> Finding:
+    for folder in _data_folders():
+        if (folder / "kernels/shoal/kernel.json").is_file():
+            found = importlib.util.find_spec("shoal_kernel") is not None
+            return Finding("kernelspec", str(folder / "kernels/shoal"), found, "reinstall shoal: shoal_kernel is missing")
+    return Finding("kernelspec", "'Python 3 (Shoal)' not found", False, _INSTALL_LAB)
+
+
+def _memory() -> Finding:
+    try:
+        stat = os.statvfs("/dev/shm")
+    except OSError as error:
+        return Finding("/dev/shm", str(error), False, "large values will travel by copies; mount a tmpfs there")
+    free = stat.f_bavail * stat.f_frsize >> 20
+    return Finding("/dev/shm", f"{free} MB free", free >= 64, "give it 64 MB or more (containers: --shm-size)")
+
+
+def _pools() -> Finding:
+    folder = pools_folder()
+    mode = folder.stat().st_mode & 0o777
+    return Finding("pools folder", f"{folder} (mode {mode:03o})", mode == 0o700, f"chmod 700 {folder}")

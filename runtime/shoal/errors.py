@@ -1,0 +1,415 @@
+"""Every error that Shoal raises on purpose.
+
+The tree (indented under its parent)::
+
+    ShoalError
+        ConfigurationError          (also ValueError)  a field, its value and the fix
+            UnknownOption           (also TypeError)
+            DuplicateLabel
+            UnknownExecutor
+        SessionError
+            NoSession               no session is loaded, or it has ended
+            SessionReplaced         another ``shoal.load`` ended the session of this future
+            SessionClosed           the session ended before this task did
+        SerializationError
+            NotPicklable            (also TypeError)  an argument or a captured variable cannot travel
+            ResultUnreadable        a result arrived but cannot be unpickled here
+        TaskError
+            DependencyError         an input of the task failed
+            RemoteError             stands in for a remote exception that could not travel as itself
+            TaskUnreadable          the worker could not rebuild the task
+            WorkerLost              the process that ran the task ended
+            ManagerLost             the node (its manager) that ran the task was lost
+        PoolError
+            PoolStartFailed         the pool process did not come up
+            PoolUnreachable         a pool does not answer
+            PoolNotFound            there is no pool of that name
+            PoolExists              a pool of that name is running already
+            PoolLost                the pool of a running session went away
+            VersionMismatch         two parts speak different protocol versions
+            WorkerStartFailed       workers do not come up; carries their stderr
+        ProtocolError               a frame that is no message
+        InvalidTransition           a machine got an event that its table has no entry for
+        CellError                   a task cell cannot become a task; says why and what to write
+
+Errors take data, write their own sentence, and survive pickling: an instance is rebuilt from its
+constructor arguments, so subclasses only define ``__init__`` and call ``super().__init__(sentence)``.
+This module imports nothing of Shoal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+__all__ = [
+    "CellError",
+    "ConfigurationError",
+    "DependencyError",
+    "DuplicateLabel",
+    "InvalidTransition",
+    "ManagerLost",
+    "NoSession",
+    "NotPicklable",
+    "PoolError",
+    "PoolExists",
+    "PoolLost",
+    "PoolNotFound",
+    "PoolStartFailed",
+    "PoolUnreachable",
+    "ProtocolError",
+    "RemoteError",
+    "ResultUnreadable",
+    "SerializationError",
+    "SessionClosed",
+    "SessionError",
+    "SessionReplaced",
+    "ShoalError",
+    "TaskError",
+    "TaskUnreadable",
+    "UnknownExecutor",
+    "UnknownOption",
+    "VersionMismatch",
+    "WorkerLost",
+    "WorkerStartFailed",
+]
+
+
+def _rebuild(cls: type[ShoalError], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShoalError:
+    return cls(*args, **kwargs)
+
+
+class ShoalError(Exception):
+    """The root of all errors that Shoal raises on purpose."""
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the constructor's arguments, from which pickling rebuilds the error."""
+        self = super().__new__(cls, *args)
+        self._given = (args, kwargs)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the constructor's own arguments, not from the sentence."""
+        args, kwargs = self._given
+        state = {k: v for k, v in self.__dict__.items() if k == "__notes__"}
+        return (_rebuild, (type(self), args, kwargs), state or None)
+
+
+# --------------------------------------------------------------------------- configuration
+
+
+class ConfigurationError(ShoalError, ValueError):
+    """A configuration field has a value that cannot work.
+
+    Args:
+        field: the dotted name of the field, as the user wrote it.
+        value: what it was given.
+        fix: one sentence that says what to write instead.
+    """
+
+    def __init__(self, field: str, value: object, fix: str) -> None:
+        super().__init__(f"{field} = {_short(value)}: {fix}")
+        self.field, self.value, self.fix = field, value, fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The value may itself not pickle: its text stands for it then."""
+        return (_rebuild, (type(self), (self.field, _portable(self.value), self.fix), {}))
+
+
+class UnknownOption(ConfigurationError, TypeError):
+    """A keyword that the class does not have."""
+
+
+class DuplicateLabel(ConfigurationError):
+    """Two executors of one session carry one label."""
+
+
+class UnknownExecutor(ConfigurationError):
+    """An app asks for an executor label that the session does not have."""
+
+
+# --------------------------------------------------------------------------- sessions
+
+
+class SessionError(ShoalError):
+    """Something about the running session."""
+
+
+class NoSession(SessionError):
+    """No session is loaded, or the one at hand has ended."""
+
+
+class SessionReplaced(SessionError):
+    """Another ``shoal.load`` ended the session that this future belonged to."""
+
+
+class SessionClosed(SessionError):
+    """The session ended before this task did."""
+
+
+# --------------------------------------------------------------------------- serialization
+
+
+class SerializationError(ShoalError):
+    """An object cannot be written to, or read from, bytes."""
+
+
+class NotPicklable(SerializationError, TypeError):
+    """An object cannot travel to a worker.
+
+    Args:
+        what: which object, in the user's words (``argument 'x' of fit``, ``variable 'lock' used by fit``).
+        type_name: its type.
+        reason: what the pickler said.
+        fix: what to do instead.
+    """
+
+    def __init__(self, what: str, type_name: str, reason: str, fix: str = "") -> None:
+        fix = fix or "create it inside the task, or run the task on a ThreadPoolExecutor"
+        super().__init__(f"{what} (a {type_name}) cannot be sent to a worker: {reason}. Fix: {fix}.")
+        self.what, self.type_name, self.reason, self.fix = what, type_name, reason, fix
+
+
+class ResultUnreadable(SerializationError):
+    """A result arrived, but it cannot be unpickled in this process.
+
+    Args:
+        task: the task's description.
+        reason: what the unpickler said.
+    """
+
+    def __init__(self, task: str, reason: str) -> None:
+        super().__init__(
+            f"the result of {task} arrived but cannot be unpickled here: {reason}. "
+            "Fix: return plain data, or make the class importable (or defined) in this process too."
+        )
+        self.task, self.reason = task, reason
+
+
+# --------------------------------------------------------------------------- tasks
+
+
+class TaskError(ShoalError):
+    """A task ended without a value, for a reason outside its own code."""
+
+
+class DependencyError(TaskError):
+    """An input of the task failed, so the task never ran. ``__cause__`` is the root failure.
+
+    Args:
+        task: the description of the task that did not run.
+        path: descriptions from the direct input to the task that failed first.
+        reason: the root failure in one line.
+    """
+
+    def __init__(self, task: str, path: tuple[str, ...], reason: str) -> None:
+        via = " <- ".join(path)
+        super().__init__(f"{task} did not run: its input failed ({via}): {reason}")
+        self.task, self.path, self.reason = task, path, reason
+
+
+class RemoteError(TaskError):
+    """Stands in for an exception of a task that could not travel (or be rebuilt) as itself.
+
+    Args:
+        type_name: the qualified name of the original exception type.
+        message: ``str()`` of the original.
+    """
+
+    def __init__(self, type_name: str, message: str) -> None:
+        super().__init__(f"{type_name}: {message}")
+        self.type_name, self.message = type_name, message
+
+
+class TaskUnreadable(TaskError):
+    """The worker could not rebuild the function or its arguments.
+
+    Args:
+        task: the task's description.
+        reason: what went wrong there, for example a module that is missing on the worker.
+    """
+
+    def __init__(self, task: str, reason: str) -> None:
+        super().__init__(f"{task} could not be rebuilt on the worker: {reason}")
+        self.task, self.reason = task, reason
+
+
+class WorkerLost(TaskError):
+    """The process that ran the task ended before the task did.
+
+    Args:
+        task: the task's description.
+        worker: which worker, with host and pid.
+        reason: how it ended (signal, exit code).
+    """
+
+    def __init__(self, task: str, worker: str, reason: str) -> None:
+        super().__init__(f"{task} was running on {worker}, which ended: {reason}")
+        self.task, self.worker, self.reason = task, worker, reason
+
+
+class ManagerLost(TaskError):
+    """The manager (one node of a block) that held the task was lost.
+
+    Args:
+        task: the task's description.
+        manager: which manager, with host and block.
+        reason: how that was noticed.
+    """
+
+    def __init__(self, task: str, manager: str, reason: str) -> None:
+        super().__init__(f"{task} was on {manager}, which was lost: {reason}")
+        self.task, self.manager, self.reason = task, manager, reason
+
+
+# --------------------------------------------------------------------------- pools
+
+
+class PoolError(ShoalError):
+    """Something about a pool of workers."""
+
+
+class PoolStartFailed(PoolError):
+    """The pool process did not come up.
+
+    Args:
+        name: the pool's name.
+        reason: what is known.
+        stderr: the tail of what the process wrote.
+    """
+
+    def __init__(self, name: str, reason: str, stderr: str = "") -> None:
+        super().__init__(f"pool '{name}' did not start: {reason}" + _tail(stderr))
+        self.name, self.reason, self.stderr = name, reason, stderr
+
+
+class PoolUnreachable(PoolError):
+    """A pool has a connection file but does not answer.
+
+    Args:
+        name: the pool's name.
+        waited: seconds waited for an answer.
+        fix: what to do.
+    """
+
+    def __init__(self, name: str, waited: float, fix: str = "") -> None:
+        fix = fix or f"run 'shoal pool list' to see its state, or 'shoal pool stop {name}' to end it"
+        super().__init__(f"pool '{name}' did not answer within {waited:.3g} s. Fix: {fix}.")
+        self.name, self.waited, self.fix = name, waited, fix
+
+
+class PoolNotFound(PoolError):
+    """There is no pool of that name.
+
+    Args:
+        name: the name asked for.
+        known: the names that exist.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        have = ", ".join(known) if known else "none is running; start one with 'shoal pool start'"
+        super().__init__(f"there is no pool named '{name}' (pools: {have})")
+        self.name, self.known = name, known
+
+
+class PoolExists(PoolError):
+    """A pool of that name is running already.
+
+    Args:
+        name: the name asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a pool named '{name}' is running already. Fix: choose another name, or stop it first.")
+        self.name = name
+
+
+class PoolLost(PoolError):
+    """The pool of a running session went away.
+
+    Args:
+        name: the pool's name.
+        reason: how that was noticed.
+        stderr: the tail of what the pool process wrote.
+    """
+
+    def __init__(self, name: str, reason: str, stderr: str = "") -> None:
+        super().__init__(f"pool '{name}' was lost: {reason}" + _tail(stderr))
+        self.name, self.reason, self.stderr = name, reason, stderr
+
+
+class VersionMismatch(PoolError):
+    """Two parts speak different versions, or run different Pythons.
+
+    Args:
+        what: what differs (``protocol``, ``Python``).
+        here: the version on this side.
+        there: the version on the other side.
+    """
+
+    def __init__(self, what: str, here: str, there: str) -> None:
+        super().__init__(f"{what} differs: {here} here, {there} there. Fix: use one environment for both.")
+        self.what, self.here, self.there = what, here, there
+
+
+class WorkerStartFailed(PoolError):
+    """Workers of a pool do not come up.
+
+    Args:
+        name: the pool (and block) they belong to.
+        reason: how they ended.
+        stderr: the tail of what they wrote.
+    """
+
+    def __init__(self, name: str, reason: str, stderr: str = "") -> None:
+        super().__init__(f"workers of '{name}' do not start: {reason}" + _tail(stderr))
+        self.name, self.reason, self.stderr = name, reason, stderr
+
+
+# --------------------------------------------------------------------------- inside
+
+
+class ProtocolError(ShoalError):
+    """A frame is no message of this protocol."""
+
+
+class InvalidTransition(ShoalError):
+    """A machine got an event that its transition table has no entry for.
+
+    Args:
+        machine: which machine.
+        state: the state it was in.
+        event: the event's name.
+    """
+
+    def __init__(self, machine: str, state: str, event: str) -> None:
+        super().__init__(f"{machine}: no move from state '{state}' on '{event}'")
+        self.machine, self.state, self.event = machine, state, event
+
+
+class CellError(ShoalError):
+    """A cell cannot become a task.
+
+    Args:
+        reason: why, in one sentence.
+        fix: what to write instead.
+    """
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(f"{reason}. Fix: {fix}.")
+        self.reason, self.fix = reason, fix
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _portable(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | type(None)) else _short(value)
+
+
+def _tail(stderr: str, lines: int = 20) -> str:
+    kept = stderr.strip().splitlines()[-lines:]
+    return "\nIt wrote:\n" + "\n".join("    " + line for line in kept) if kept else ""

@@ -1,0 +1,1 @@
+"""Executors: where ready tasks go. One Protocol (``executor``), one file an implementation."""

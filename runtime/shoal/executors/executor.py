@@ -1,0 +1,171 @@
+"""The Protocol between a session and its executors.
+
+The session calls ``prepare`` in the thread that submits, once a task; then ``launch`` for each attempt, from any
+thread. The executor tells the :class:`Sink` what became of attempts, from threads of its own. Every attempt that was
+launched is answered by exactly one :class:`Ended`, whatever dies, unless the session dropped it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
+
+from shoal.outcome import Failure, Raised, Value
+from shoal.serialize import FunctionImage
+from shoal.task import Resources
+from shoal.wire.messages import PoolStatus
+
+__all__ = ["Attempt", "Call", "Ended", "Executor", "Prepared", "Sink"]
+
+
+class Call(NamedTuple):
+    """One invocation, as the user made it.
+
+    Args:
+        function: the plain function.
+        image: its image, for executors that send it away.
+        args, kwargs: its arguments, futures among them.
+        label: the app's name.
+        outputs: names of its outputs; empty for one unnamed.
+        resources: what an attempt needs; None for one core.
+        stream: whether its printed text is wanted live.
+    """
+
+    function: Callable[..., Any]
+    image: FunctionImage
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    label: str
+    outputs: tuple[str, ...]
+    resources: Resources | None
+    stream: bool
+
+
+class Prepared(Protocol):
+    """A call made ready for one executor; what it holds besides is the executor's own matter.
+
+    Attributes:
+        inputs: the futures among the arguments, each once.
+        code, captures, arguments: digests for the log; empty where not taken.
+    """
+
+    inputs: Sequence[Future[Any]]
+    code: bytes
+    captures: bytes
+    arguments: bytes
+
+
+class Attempt(NamedTuple):
+    """An attempt to launch. ``values`` are those of ``prepared.inputs``, in the same order."""
+
+    tid: int
+    attempt: int
+    prepared: Any
+    values: Sequence[Value]
+
+
+class Ended(NamedTuple):
+    """How an attempt ended.
+
+    Args:
+        tid, attempt: which.
+        values: one an output; empty on failure.
+        failure: why there is no value; None on success.
+        worker: who ran it; empty if it never started.
+        started, ended: epoch seconds where it ran; 0.0 if it never started.
+        final: the failure would repeat in any attempt.
+    """
+
+    tid: int
+    attempt: int
+    values: Sequence[Value]
+    failure: Failure | Raised | None = None
+    worker: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    final: bool = False
+
+
+class Sink(Protocol):
+    """Where an executor tells what happened."""
+
+    def attempts_ended(self, ended: Sequence[Ended]) -> None:
+        """These attempts are over."""
+        ...
+
+    def attempt_started(self, tid: int, attempt: int, worker: str, time: float) -> None:
+        """An attempt has been running for a moment."""
+        ...
+
+    def printed(self, tid: int, attempt: int, stream: str, text: str) -> None:
+        """A task printed ``text`` on ``stdout`` or ``stderr``."""
+        ...
+
+    def reported(self, label: str, text: str) -> None:
+        """Something is wrong in the executor that a person should know now."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs attempts.
+
+    Attributes:
+        label: its name in the session.
+        kind: ``threads`` or ``pool``, for the log.
+    """
+
+    label: str
+    kind: str
+
+    def start(self, sink: Sink) -> None:
+        """Begin. Returns quickly: what takes time goes on in the background, and fails through the sink.
+
+        Raises:
+            ShoalError: it cannot begin at all.
+        """
+        ...
+
+    def prepare(self, call: Call) -> Prepared:
+        """Make a call ready: the arguments as they are now are what the task will see.
+
+        Raises:
+            NotPicklable: an argument or a captured variable cannot travel.
+        """
+        ...
+
+    def launch(self, attempts: Sequence[Attempt]) -> None:
+        """Run these attempts. Never blocks, never raises."""
+        ...
+
+    def drop(self, tid: int, attempt: int) -> None:
+        """Nobody wants this attempt any more; if it cannot be stopped its end is ignored."""
+        ...
+
+    def outstanding(self) -> int:
+        """How many launched attempts have not ended."""
+        ...
+
+    def slots(self) -> int:
+        """How many attempts it runs at once, at most; for placement."""
+        ...
+
+    def status(self) -> PoolStatus:
+        """What it is doing now.
+
+        Raises:
+            PoolUnreachable: it does not answer.
+        """
+        ...
+
+    def scale(self, blocks: int) -> None:
+        """Aim at this many blocks.
+
+        Raises:
+            ConfigurationError: it has no blocks, or not so many.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it and what it started. Unfinished attempts need no answer any more."""
+        ...

@@ -1,0 +1,348 @@
+"""The high-throughput executor: the client of a pool, embedded (started with the session) or attached to by name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+import uuid
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from shoal.blocks.providers.local import LocalProvider
+from shoal.errors import PoolLost, PoolStartFailed, ShoalError
+from shoal.executors.client import ClientLink
+from shoal.executors.executor import Attempt, Call, Ended, Sink
+from shoal.links import connect
+from shoal.outcome import Failure, Payload, Raised, Value
+from shoal.pool.connection import Connection, read_connection
+from shoal.pool.start import PoolProcess, PoolSpec, spawn_pool
+from shoal.serialize import Snapshot, pack, pack_call
+from shoal.spec import Spec
+from shoal.task import Resources
+from shoal.wire.frames import outside
+from shoal.wire.messages import (
+    Blob,
+    Cancel,
+    Input,
+    Output,
+    PoolStatus,
+    Results,
+    Running,
+    Scale,
+    Shutdown,
+    StatusRequest,
+    Task,
+    Trouble,
+)
+
+__all__ = ["HighThroughputExecutor", "PoolExecutor"]
+
+_INLINE_CAPTURES = 4096
+"""Captured variables up to this many bytes travel with each task; larger ones once, by digest."""
+
+_DIGEST_ARGUMENTS = 64 * 1024
+"""Arguments up to this many bytes are digested for the log."""
+
+_ONE_CORE = Resources()
+
+
+class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
+    """Workers in processes, on this host or on blocks of a batch system, over ZeroMQ.
+
+    Args:
+        label: its name in the session.
+        max_workers_per_node: workers of each node; default: one a core of the node.
+        provider: where blocks come from.
+        pool: the name of a running pool to attach to; default: a pool of its own, which ends with the session.
+        start_timeout: seconds that the pool may take to answer before its tasks fail.
+    """
+
+    label: str = "htex"
+    max_workers_per_node: int | None = None
+    provider: LocalProvider = LocalProvider()
+    pool: str | None = None
+    start_timeout: float = 30.0
+
+    def check(self) -> None:
+        """Positive numbers; a running pool has its provider already."""
+        workers = self.max_workers_per_node
+        self.require(workers is None or workers >= 1, "max_workers_per_node", "use 1 or more, or None for one a core")
+        self.require(self.start_timeout > 0, "start_timeout", "use a number of seconds above 0")
+        if self.pool is not None:
+            self.require(self.provider == LocalProvider(), "provider", f"leave it out: pool '{self.pool}' has its own")
+            self.require(workers is None, "max_workers_per_node", f"leave it out: pool '{self.pool}' has its own")
+
+    def build(self) -> PoolExecutor:
+        """The executor that this describes."""
+        return PoolExecutor(self)
+
+
+class PreparedPoolCall:
+    """A call as bytes."""
+
+    __slots__ = ("arguments", "body", "captures", "code", "inputs", "label", "outputs", "resources", "snapshot", "stream")
+
+    def __init__(self, call: Call) -> None:
+        body, futures = pack_call(call.args, call.kwargs, call.label)
+        head = body.head
+        small = len(head) <= _DIGEST_ARGUMENTS and not body.buffers
+        self.arguments = hashlib.blake2b(head, digest_size=16).digest() if small else b""
+        self.body: Payload = outside(body)
+        self.inputs: Sequence[Future[Any]] = futures
+        self.snapshot: Snapshot = call.image.snapshot()
+        self.code = self.snapshot.code
+        self.captures = self.snapshot.captures
+        self.label, self.outputs, self.stream = call.label, call.outputs, call.stream
+        self.resources = call.resources or _ONE_CORE
+
+
+class PoolExecutor:
+    """The executor behind :class:`HighThroughputExecutor`."""
+
+    kind = "pool"
+
+    def __init__(self, spec: HighThroughputExecutor) -> None:
+        self.label = spec.label
+        self._spec = spec
+        self._sink: Sink
+        self._link: ClientLink
+        self._process: PoolProcess | None = None
+        self.connection: Connection
+        # an attempt stays here, with what it needs, until it is answered: the registry of who waits
+        self._outstanding: dict[tuple[int, int], PreparedPoolCall] = {}
+        self._snapshots: weakref.WeakValueDictionary[bytes, Snapshot] = weakref.WeakValueDictionary()
+        self._sent: set[bytes] = set()
+        self._slots = (spec.max_workers_per_node or len(os.sched_getaffinity(0))) * max(1, spec.provider.init_blocks)
+        self._closed = False
+
+    # ------------------------------------------------------------------ Executor
+
+    def start(self, sink: Sink) -> None:
+        """Start the pool, or attach to it. Returns before its workers are up.
+
+        Raises:
+            PoolNotFound: no pool of that name to attach to.
+            PoolStartFailed: the process cannot be started.
+        """
+        self._sink = sink
+        spec = self._spec
+        if spec.pool is None:
+            name = f"{spec.label}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+            pool = PoolSpec(
+                name=name,
+                provider=spec.provider,
+                max_workers_per_node=spec.max_workers_per_node,
+                client_pid=os.getpid(),
+            )
+            self._process, self.connection = spawn_pool(pool)
+        else:
+            self.connection = read_connection(spec.pool)
+        self._link = ClientLink(
+            connect(self.connection.client_address, self.connection),
+            self.connection.name,
+            (uuid.uuid4().hex, _who()),
+            self,
+            process=_pidfd(self.connection.pid),
+            patience=spec.start_timeout,
+            post_mortem=self._post_mortem,
+        )
+        self._link.start()
+
+    def prepare(self, call: Call) -> PreparedPoolCall:
+        """Pickle the arguments and look at the captured variables, now."""
+        return PreparedPoolCall(call)
+
+    def launch(self, attempts: Sequence[Attempt]) -> None:
+        """Give the attempts to the link's thread."""
+        if self._link.over is not None:
+            self._fail(attempts, self._link.over)
+            return
+        for attempt in attempts:
+            self._outstanding[attempt.tid, attempt.attempt] = attempt.prepared
+        self._link.put(attempts)  # type: ignore[arg-type]
+        if self._link.over is not None:  # it ended meanwhile: what it did not see is answered here
+            self.lost(self._link.over)
+
+    def drop(self, tid: int, attempt: int) -> None:
+        """Ask the pool to forget an attempt that has not begun."""
+        if self._outstanding.pop((tid, attempt), None) is not None and self._link.over is None:
+            self._link.order(Cancel([(0, tid, attempt)]))
+
+    def outstanding(self) -> int:
+        """How many attempts have not ended."""
+        return len(self._outstanding)
+
+    def slots(self) -> int:
+        """Workers expected of the blocks asked for at the start."""
+        return self._slots
+
+    def status(self, timeout: float = 5.0) -> PoolStatus:
+        """The pool's own account of itself.
+
+        Args:
+            timeout: seconds to wait for it.
+
+        Raises:
+            PoolUnreachable: no answer came.
+            PoolLost: the pool is gone.
+        """
+        return self._link.ask(StatusRequest, timeout)
+
+    def scale(self, blocks: int) -> None:
+        """Aim at this many blocks; the pool keeps within the provider's ``min_blocks`` and ``max_blocks``."""
+        self._link.ask(lambda ticket: Scale(ticket, blocks), 5.0)
+
+    def close(self) -> None:
+        """Leave the pool; an embedded one is told to end, and ended if it does not."""
+        self._closed = True
+        embedded = self._process is not None
+        self._link.close(Shutdown("the session ended") if embedded else None)
+        if self._process is not None:
+            self._process.wait_or_kill(10.0)
+
+    # ------------------------------------------------------------------ Listener, on the link's thread
+
+    def task_for(self, attempt: Attempt) -> tuple[Task, list[Blob]] | None:
+        """The message of an attempt, with the blobs that the pool has not had from us."""
+        tid, number, prepared, values = attempt
+        key = (tid, number)
+        if key not in self._outstanding:
+            return None  # dropped before it left
+        try:
+            inputs = [
+                Input(future.tid, getattr(future, "index", 0), _payload(value, future))
+                for future, value in zip(prepared.inputs, values, strict=True)
+            ]
+        except ShoalError as error:  # a value made in this process that cannot travel
+            self._answer(Ended(tid, number, (), Raised(error), final=True))
+            return None
+        snapshot: Snapshot = prepared.snapshot
+        inline = snapshot.captures_blob if len(snapshot.captures_blob) <= _INLINE_CAPTURES else None
+        by_digest = b"" if inline is not None else snapshot.captures
+        blobs = []
+        if snapshot.code not in self._sent or (by_digest and by_digest not in self._sent):
+            blobs = self._new_blobs(snapshot, by_digest)
+        needs = prepared.resources
+        task = Task(
+            tid, number, snapshot.code, by_digest, inline or None, prepared.body, inputs, list(prepared.outputs),
+            prepared.label, needs.cores, needs.priority, prepared.stream,
+        )  # fmt: skip
+        return task, blobs
+
+    def results(self, message: Results) -> None:
+        """Attempts ended."""
+        outstanding = self._outstanding
+        ended = []
+        for result in message.results:
+            if outstanding.pop((result.tid, result.attempt), None) is None:
+                continue
+            values = [Value(payload) for payload in result.values]
+            ended.append(
+                Ended(
+                    result.tid, result.attempt, values, result.failure, result.worker, result.started, result.ended
+                )
+            )
+        if ended:
+            self._sink.attempts_ended(ended)
+
+    def running(self, message: Running) -> None:
+        """Attempts run."""
+        for a in message.attempts:
+            self._sink.attempt_started(a.tid, a.attempt, a.worker, a.started)
+
+    def output(self, message: Output) -> None:
+        """A task printed."""
+        self._sink.printed(message.tid, message.attempt, message.stream, message.text)
+
+    def trouble(self, message: Trouble) -> None:
+        """The pool has a problem that people should see."""
+        self._sink.reported(self.label, message.text)
+
+    def blobs(self, digests: list[bytes]) -> list[Blob]:
+        """Blobs that the pool has forgotten: those of outstanding attempts are all still here."""
+        wanted = set(digests)
+        found: dict[bytes, Blob] = {}
+        for prepared in list(self._outstanding.values()):
+            snapshot = prepared.snapshot
+            for digest, blob in ((snapshot.code, snapshot.code_blob), (snapshot.captures, snapshot.captures_blob)):
+                if digest in wanted:
+                    found[digest] = Blob(digest, _far(blob))
+            if len(found) == len(wanted):
+                break
+        return list(found.values())
+
+    def lost(self, error: ShoalError) -> None:
+        """The pool is gone: everything outstanding is answered."""
+        while self._outstanding:
+            try:
+                (tid, number), _ = self._outstanding.popitem()
+            except KeyError:
+                break
+            self._answer(Ended(tid, number, (), Failure.of(error, pack(error).head, lost=True), final=True))
+        if not self._closed:
+            self._sink.reported(self.label, str(error))
+
+    # ------------------------------------------------------------------ inside
+
+    def _answer(self, ended: Ended) -> None:
+        self._outstanding.pop((ended.tid, ended.attempt), None)
+        self._sink.attempts_ended([ended])
+
+    def _fail(self, attempts: Sequence[Attempt], error: ShoalError) -> None:
+        failure = Raised(error)
+        self._sink.attempts_ended([Ended(a.tid, a.attempt, (), failure, final=True) for a in attempts])
+
+    def _new_blobs(self, snapshot: Snapshot, captures: bytes) -> list[Blob]:
+        blobs = []
+        for digest, blob in ((snapshot.code, snapshot.code_blob), (captures, snapshot.captures_blob)):
+            if digest and digest not in self._sent:
+                self._sent.add(digest)
+                blobs.append(Blob(digest, _far(blob)))
+        return blobs
+
+    def _post_mortem(self) -> ShoalError:
+        """Why the pool's process ended, for those whose tasks it held."""
+        name, tail = self.connection.name, _tail(Path(self.connection.log))
+        if self._process is not None:
+            reason = self._process.how_it_ended()
+            if time.time() - self.connection.started < 5.0 and not self._sent:
+                return PoolStartFailed(name, reason, tail)
+            return PoolLost(name, reason, tail)
+        return PoolLost(name, "its process ended", tail)
+
+
+def _payload(value: Value, future: Any) -> Payload:
+    if value.payload is not None:
+        return value.payload
+    return outside(pack(value.object, what=f"the result of {future.describe()}"))
+
+
+def _far(blob: bytes) -> Any:
+    return outside(Payload(blob)).head
+
+
+def _who() -> str:
+    """This client's name for people: the script, or the notebook's kernel."""
+    name = os.environ.get("JPY_SESSION_NAME") or sys.argv[0]
+    return Path(name).name or "python"
+
+
+def _pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
+
+
+def _tail(path: Path, size: int = 4096) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""What runs on a compute node: the manager and its workers."""

@@ -1,0 +1,152 @@
+"""What an attempt ends with: a :class:`Value` or a :class:`Failure`; a task may also end as :class:`Skipped`.
+
+A value that crossed a wire stays packed (a :class:`Payload`) until the caller of ``result()`` reads it;
+session and interchange pass it on as it is. A failure carries the remote traceback as text and, where it
+could be pickled, the exception itself, so that ``except`` works as at home.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import msgspec
+
+from shoal.errors import RemoteError
+
+__all__ = ["Failure", "Outcome", "Payload", "Raised", "Skipped", "TracebackLine", "Value", "in_one_line"]
+
+
+class Payload(msgspec.Struct, array_like=True):
+    """A pickled object: the pickle stream and the buffers that it keeps out of band (protocol 5).
+
+    ``head`` and each of ``buffers`` is bytes-like, or an :class:`~shoal.wire.frames.Outside` that
+    the codec moves to a frame of its own. No hop between submission and ``result()`` looks inside.
+    """
+
+    head: Any
+    buffers: list[Any] = []
+
+    def nbytes(self) -> int:
+        """Size in bytes, head and buffers."""
+        return len(self.head) + sum(len(b) for b in self.buffers)
+
+
+class Value:
+    """One output of a task: either the object itself (made in this process) or its payload."""
+
+    __slots__ = ("object", "payload")
+
+    def __init__(self, payload: Payload | None = None, object: Any = None) -> None:
+        self.payload = payload
+        self.object = object
+
+    @property
+    def packed(self) -> bool:
+        """Whether only the bytes are here."""
+        return self.payload is not None
+
+
+class TracebackLine(msgspec.Struct, frozen=True, array_like=True):
+    """One frame of a remote traceback.
+
+    Args:
+        file: the file, or the notebook cell as users know it.
+        line: the 1-based line number.
+        function: the name of the function.
+        text: the source line, stripped; empty where unknown.
+    """
+
+    file: str
+    line: int
+    function: str
+    text: str = ""
+
+
+class Failure(msgspec.Struct, array_like=True):
+    """Why an attempt has no value.
+
+    Args:
+        type_name: qualified name of the exception type.
+        message: ``str()`` of the exception.
+        traceback: the formatted remote traceback, chained causes included.
+        lines: the innermost traceback's frames, outermost first.
+        pickled: the exception itself, pickled; empty where it could not be.
+        lost: True when the attempt was cut off (worker, manager or pool lost), not failed by the task's own code.
+    """
+
+    type_name: str
+    message: str
+    traceback: str = ""
+    lines: list[TracebackLine] = []
+    pickled: bytes = b""
+    lost: bool = False
+
+    @classmethod
+    def of(cls, error: BaseException, pickled: bytes = b"", lost: bool = False) -> Failure:
+        """Describe an exception that was caught here.
+
+        Args:
+            error: the exception, with its ``__traceback__``.
+            pickled: the exception as bytes, where the caller could pickle it.
+            lost: see the class.
+        """
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [TracebackLine(f.filename, f.lineno or 0, f.name, f.line or "") for f in frames]
+        text = "".join(traceback.format_exception(error))
+        return cls(name, _message(error), text, lines, pickled, lost)
+
+    def stand_in(self) -> RemoteError:
+        """An exception that says the same, for where the original cannot be rebuilt."""
+        return RemoteError(self.type_name, self.message)
+
+
+class Raised:
+    """An attempt that failed in this very process: the exception itself.
+
+    Args:
+        error: the exception.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Skipped:
+    """A task that never ran because an input failed.
+
+    Args:
+        root: how the first task of the chain failed.
+        path: labels from the direct input to the task that failed first.
+    """
+
+    __slots__ = ("path", "root")
+
+    def __init__(self, root: Failure | Raised, path: tuple[str, ...]) -> None:
+        self.root = root
+        self.path = path
+
+
+Outcome = Value | Failure | Raised | Skipped
+"""How a task ends."""
+
+
+def in_one_line(failure: Failure | Raised) -> str:
+    """``TypeName: message`` of a failure, cut to its first line."""
+    if isinstance(failure, Raised):
+        failure = Failure(type(failure.error).__qualname__, _message(failure.error))
+    first = failure.message.strip().splitlines()[0] if failure.message.strip() else ""
+    return f"{failure.type_name}: {first}" if first else failure.type_name
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # a user's __str__ may itself raise
+        return f"<unprintable {type(error).__name__}: {type(broken).__name__}>"
+
+

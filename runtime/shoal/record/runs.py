@@ -1,0 +1,186 @@
+"""A run as columns: one row a task, made from the events of its log, incrementally."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from shoal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CellRef,
+    Event,
+    RunEnded,
+    RunStarted,
+    TaskEnded,
+    TaskLaunched,
+    TaskSubmitted,
+)
+
+__all__ = ["CANCELLED", "DONE", "FAILED", "QUEUED", "RUNNING", "SKIPPED", "STATE_NAMES", "WAITING", "RunView"]
+
+WAITING, QUEUED, RUNNING, DONE, FAILED, SKIPPED, CANCELLED = range(7)
+STATE_NAMES = ("waiting", "queued", "running", "done", "failed", "skipped", "cancelled")
+"""Names of the state codes, in order."""
+
+_ENDED = {"failed": FAILED, "skipped": SKIPPED, "cancelled": CANCELLED}
+
+
+class RunView:
+    """The tasks of one run as columns indexed by task id.
+
+    Attributes:
+        run: the run's id; empty until its first event.
+        began, ended_at: when the run began and ended (epoch seconds, 0.0 unknown).
+        label, executor, worker, error: one string a task; ``error`` is one line, empty if none.
+        state: one code of ``STATE_NAMES`` a task.
+        deps: for each task the tasks whose values it takes.
+        submitted, started, ended: epoch seconds, 0.0 unknown; ``started`` and ``ended`` are of the last attempt.
+        attempts: how many attempts were made or are under way.
+        size: bytes of the values.
+        cell: where in the notebook it was made.
+        counts: number of tasks in each state.
+        version: grows with every change.
+    """
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.began = 0.0
+        self.ended_at = 0.0
+        self.label: list[str] = []
+        self.executor: list[str] = []
+        self.worker: list[str] = []
+        self.error: list[str] = []
+        self.state = bytearray()
+        self.deps: list[tuple[int, ...]] = []
+        self.submitted = array("d")
+        self.started = array("d")
+        self.ended = array("d")
+        self.attempts = array("I")
+        self.size = array("Q")
+        self.cell: list[CellRef | None] = []
+        self.counts = [0] * len(STATE_NAMES)
+        self.version = 0
+        self._changes: dict[int, int] = {}  # task -> version of its last change, in order of change
+        self._missing: dict[int, int] = {}
+        self._dependents: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        """Number of tasks."""
+        return len(self.state)
+
+    def changed_since(self, version: int) -> list[int]:
+        """The tasks that changed after ``version``, ascending."""
+        found: list[int] = []
+        for tid in reversed(self._changes):
+            if self._changes[tid] <= version:
+                break
+            found.append(tid)
+        found.sort()
+        return found
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Take in the next events of the run's log."""
+        for event in events:
+            handler = _HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self, event)
+
+    # ------------------------------------------------------------------ one method an event
+
+    def _run_started(self, event: RunStarted) -> None:
+        self.run, self.began = event.run, event.time
+
+    def _run_ended(self, event: RunEnded) -> None:
+        self.ended_at = event.time
+
+    def _submitted(self, event: TaskSubmitted) -> None:
+        tid = event.tid
+        if tid < len(self.state):
+            return
+        self.label.append(event.label)
+        self.executor.append(event.executor)
+        self.worker.append("")
+        self.error.append("")
+        self.deps.append(tuple(dict.fromkeys(value.task for value in event.values)))
+        self.submitted.append(event.time)
+        self.started.append(0.0)
+        self.ended.append(0.0)
+        self.attempts.append(0)
+        self.size.append(0)
+        self.cell.append(event.cell)
+        waiting = [dep for dep in event.waiting_for if self.state[dep] < DONE]
+        state = WAITING if waiting else QUEUED
+        self.state.append(state)
+        self.counts[state] += 1
+        self._touch(tid)
+        if waiting:
+            self._missing[tid] = len(waiting)
+            for dep in waiting:
+                self._dependents.setdefault(dep, []).append(tid)
+
+    def _launched(self, event: TaskLaunched) -> None:
+        self.attempts[event.tid] = event.attempt
+        self._move(event.tid, QUEUED)
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        tid = event.tid
+        if self.state[tid] < DONE:
+            self.worker[tid] = event.worker
+            self.started[tid] = event.time
+            self._move(tid, RUNNING)
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        tid = event.tid
+        if self.state[tid] >= DONE:
+            return
+        self.worker[tid] = event.worker
+        self.started[tid], self.ended[tid] = event.started, event.ended
+        self.attempts[tid] = max(event.attempt, self.attempts[tid])
+        self.size[tid] = event.size
+        self.error[tid] = event.error
+        if event.kind == "value":
+            self._finish(tid, DONE)
+        else:
+            self._touch(tid)
+
+    def _task_ended(self, event: TaskEnded) -> None:
+        tid = event.tid
+        self.error[tid] = event.error
+        if not self.ended[tid]:
+            self.ended[tid] = event.time
+        self._finish(tid, _ENDED[event.state])
+
+    # ------------------------------------------------------------------ helpers
+
+    def _finish(self, tid: int, state: int) -> None:
+        self._move(tid, state)
+        self._missing.pop(tid, None)
+        for dependent in self._dependents.pop(tid, ()):
+            left = self._missing.get(dependent, 0) - 1
+            if left > 0:
+                self._missing[dependent] = left
+            elif self._missing.pop(dependent, None) is not None and state == DONE:
+                self._move(dependent, QUEUED)
+
+    def _move(self, tid: int, state: int) -> None:
+        self.counts[self.state[tid]] -= 1
+        self.counts[state] += 1
+        self.state[tid] = state
+        self._touch(tid)
+
+    def _touch(self, tid: int) -> None:
+        self.version += 1
+        self._changes.pop(tid, None)
+        self._changes[tid] = self.version
+
+
+_HANDLERS = {
+    RunStarted: RunView._run_started,
+    RunEnded: RunView._run_ended,
+    TaskSubmitted: RunView._submitted,
+    TaskLaunched: RunView._launched,
+    AttemptStarted: RunView._attempt_started,
+    AttemptEnded: RunView._attempt_ended,
+    TaskEnded: RunView._task_ended,
+}

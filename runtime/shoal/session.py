@@ -1,0 +1,424 @@
+"""The session: the running dataflow engine of one process, and the shell around the graph machine.
+
+A submission becomes a fact for the machine, the machine's commands are carried out here: attempts go to executors, ends
+settle futures. What executors report becomes facts again. One lock orders it all; users' code never runs under it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import Any, Self
+
+from shoal.callbacks import call_back, drain
+from shoal.errors import NoSession, SessionClosed, ShoalError, UnknownExecutor
+from shoal.events import AttemptEnded, AttemptStarted, CellRef, RunEnded, TaskEnded, TaskLaunched, TaskSubmitted
+from shoal.executors.executor import Attempt, Call, Ended, Executor
+from shoal.futures import TaskFuture, ValueFuture
+from shoal.graph import commands as graph
+from shoal.graph.machine import GraphMachine
+from shoal.graph.states import TaskState
+from shoal.outcome import Failure, Outcome, Raised, Skipped, Value, in_one_line
+from shoal.record.log import LogReader, LogWriter
+from shoal.record.runs import RunView
+from shoal.reading import load_value
+from shoal.serialize import FunctionImage, unpack_failure
+from shoal.task import Resources, ValueId
+
+__all__ = ["Session"]
+
+
+class _Record:
+    """What the session keeps of an unfinished task."""
+
+    __slots__ = ("executor", "failures", "future", "on_output", "prepared")
+
+    def __init__(self, future: TaskFuture[Any], prepared: Any, executor: Executor | None) -> None:
+        self.future = future
+        self.prepared = prepared
+        self.executor = executor
+        self.failures: list[Failure | Raised] = []
+        self.on_output: Callable[[str, str], None] | None = None
+
+
+class Session:
+    """A running dataflow engine. Made by :func:`shoal.load`.
+
+    Args:
+        executors: built executors, in order; the first is the default among equals.
+        run_id: the run's id.
+        run_dir: the folder of this run; the event log goes there.
+        retries: attempts allowed beyond the first, for tasks that do not say.
+        first_event: what the log begins with.
+
+    Attributes:
+        executors: by label.
+        run_id, run_dir: as given.
+        trouble: sentences that executors reported, oldest first.
+    """
+
+    def __init__(
+        self, executors: Sequence[Executor], run_id: str, run_dir: Path, retries: int, first_event: Any
+    ) -> None:
+        self.executors: dict[str, Executor] = {executor.label: executor for executor in executors}
+        self.run_id, self.run_dir = run_id, run_dir
+        self.trouble: list[str] = []
+        self._retries = retries
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._machine = GraphMachine()
+        self._records: dict[int, _Record] = {}
+        self._next_tid = itertools.count()
+        self._log = LogWriter(run_dir / "events.log")
+        self._log.append(first_event)
+        self._view = RunView()
+        self._view_lock = threading.Lock()
+        self._reader = LogReader(self._log.path)
+        self._closed: ShoalError | None = None
+        self._pid = os.getpid()
+        for executor in executors:
+            executor.start(self)
+
+    # ------------------------------------------------------------------ submitting
+
+    def submit(
+        self,
+        function: Callable[..., Any] | FunctionImage,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        label: str | None = None,
+        executors: str | Sequence[str] = "all",
+        outputs: Sequence[str] = (),
+        resources: Resources | None = None,
+        retries: int | None = None,
+        cell: CellRef | None = None,
+        on_output: Callable[[str, str], None] | None = None,
+    ) -> TaskFuture[Any]:
+        """Make a task of one call.
+
+        Args:
+            function: what to run, or its image (which spares looking at it again).
+            args, kwargs: its arguments; futures anywhere among them are awaited and replaced by their values.
+            label: the name shown; default: the function's.
+            executors: a label, labels to choose from, or ``"all"``.
+            outputs: names of several outputs; the function then returns a mapping with these keys.
+            resources: what one attempt needs; default: one core.
+            retries: attempts beyond the first; default: the session's.
+            cell: where in a notebook the call stands.
+            on_output: called as ``on_output(stream, text)`` with what the task prints, live, on the callback thread.
+
+        Returns:
+            The future, at once.
+
+        Raises:
+            NoSession: this session has ended.
+            UnknownExecutor: no such label.
+            NotPicklable: an argument or captured variable cannot travel; nothing was submitted.
+        """
+        if self._closed is not None or not self.owns_process():
+            raise self._ended()
+        image = function if isinstance(function, FunctionImage) else FunctionImage(function, label)
+        name = label or image.label
+        executor = self._choose(executors)
+        call = Call(
+            image.function, image, tuple(args), dict(kwargs or {}), name, tuple(outputs), resources, on_output is not None
+        )
+        prepared = executor.prepare(call)
+        with self._lock:
+            if self._closed is not None:
+                raise self._ended()
+            inputs = prepared.inputs and self._adopt(prepared)
+            tid = next(self._next_tid)
+            future: TaskFuture[Any] = TaskFuture(self, tid, name, call.outputs)
+            record = self._records[tid] = _Record(future, prepared, executor)
+            record.on_output = on_output
+            waiting, failed = self._look_at(inputs)
+            self._log.append(
+                TaskSubmitted(
+                    time.time(),
+                    tid,
+                    name,
+                    executor.label,
+                    [ValueId(f.tid, getattr(f, "index", 0)) for f in inputs] if inputs else [],
+                    list(waiting),
+                    call.outputs,
+                    prepared.code,
+                    prepared.captures,
+                    prepared.arguments,
+                    resources,
+                    cell,
+                )
+            )
+            budget = self._retries if retries is None else retries
+            self._carry_out(self._machine.handle(graph.TaskSubmitted(tid, waiting, failed, budget)), new=tid)
+        return future
+
+    def _choose(self, wanted: str | Sequence[str]) -> Executor:
+        if wanted == "all":
+            candidates = list(self.executors.values())
+        else:
+            labels = [wanted] if isinstance(wanted, str) else list(wanted)
+            unknown = [label for label in labels if label not in self.executors]
+            if unknown or not labels:
+                raise UnknownExecutor("executors", wanted, f"this session has: {', '.join(self.executors)}")
+            candidates = [self.executors[label] for label in labels]
+        if len(candidates) == 1:
+            return candidates[0]
+        return min(candidates, key=lambda e: (e.outstanding() + 1) / max(1, e.slots()))
+
+    def _adopt(self, prepared: Any) -> list[ValueFuture[Any]]:
+        """Inputs as futures of this session: a foreign one gets a vertex of its own, so that the graph shows it."""
+        adopted = [
+            future if isinstance(future, ValueFuture) and future.owner is self else self._stand_in(future)
+            for future in prepared.inputs
+        ]
+        prepared.inputs = adopted
+        return adopted
+
+    def _stand_in(self, foreign: Future[Any]) -> TaskFuture[Any]:
+        tid = next(self._next_tid)
+        name = foreign.label if isinstance(foreign, ValueFuture) else "future"
+        future: TaskFuture[Any] = TaskFuture(self, tid, name)
+        self._records[tid] = _Record(future, None, None)
+        self._log.append(TaskSubmitted(time.time(), tid, name, "", [], [], (), b"", b"", b""))
+        self._machine.handle(graph.TaskSubmitted(tid))
+        if foreign.done():
+            self.attempts_ended([_foreign_end(tid, foreign)])
+        else:
+            foreign.add_done_callback(lambda done: self.attempts_ended([_foreign_end(tid, done)]))
+        return future
+
+    def _look_at(self, inputs: Sequence[ValueFuture[Any]]) -> tuple[tuple[int, ...], int | None]:
+        """The inputs still to wait for, and one that has already ended without a value."""
+        waiting: dict[int, None] = {}
+        for future in inputs:
+            if not future.done():
+                waiting[future.tid] = None
+            elif not isinstance(future.outcome, Value):
+                return (), future.tid
+        return tuple(waiting), None
+
+    # ------------------------------------------------------------------ carrying out the machine's commands
+
+    def _carry_out(self, commands: list[graph.Command], ended: Ended | None = None, new: int | None = None) -> None:
+        """Carry out commands in order; the lock is held. ``ended`` is the report that they follow from."""
+        launches: dict[str, list[Attempt]] = {}
+        for command in commands:
+            kind = type(command)
+            record = self._records.get(command.tid)
+            if record is None:
+                continue
+            if kind is graph.Launch:
+                attempt = self._attempt(command, record)  # type: ignore[arg-type]
+                if attempt is not None and record.executor is not None:
+                    launches.setdefault(record.executor.label, []).append(attempt)
+                if command.tid != new:
+                    self._log.append(TaskLaunched(time.time(), command.tid, command.attempt))  # type: ignore[union-attr]
+            elif kind is graph.End:
+                del self._records[command.tid]
+                self._end(command, record, ended)  # type: ignore[arg-type]
+            elif record.executor is not None:
+                record.executor.drop(command.tid, command.attempt)  # type: ignore[union-attr]
+        for label, attempts in launches.items():
+            self.executors[label].launch(attempts)
+        if not self._records:
+            self._idle.notify_all()
+
+    def _attempt(self, command: graph.Launch, record: _Record) -> Attempt | None:
+        if record.prepared is None:
+            return None
+        values = [future.outcome for future in record.prepared.inputs]
+        return Attempt(command.tid, command.attempt, record.prepared, values)
+
+    def _end(self, command: graph.End, record: _Record, ended: Ended | None) -> None:
+        future = record.future
+        if command.state is TaskState.DONE:
+            assert ended is not None
+            for output, value in zip(future.outputs.values(), ended.values, strict=False):
+                output.settle(value)
+            future.settle(ended.values[0] if ended.values else Value())
+            return
+        outcome: Outcome | None
+        if command.state is TaskState.FAILED:
+            outcome = record.failures[-1]
+        elif command.state is TaskState.SKIPPED:
+            outcome = self._skipped(record, command.cause)
+        else:
+            outcome = None if self._closed is None else Raised(self._closed)
+        for output in future.outputs.values():
+            output.settle(outcome)
+        future.settle(outcome)
+        line = "" if outcome is None else _line(outcome)
+        self._log.append(TaskEnded(time.time(), command.tid, command.state.name.lower(), line))
+
+    def _skipped(self, record: _Record, cause: int | None) -> Skipped:
+        source = next(f for f in record.prepared.inputs if f.tid == cause)
+        outcome = source.outcome
+        if isinstance(outcome, Skipped):
+            return Skipped(outcome.root, (source.describe(), *outcome.path))
+        if outcome is None:
+            outcome = Raised(CancelledError(f"{source.describe()} was cancelled"))
+        return Skipped(outcome, (source.describe(),))
+
+    # ------------------------------------------------------------------ what executors tell (Sink)
+
+    def attempts_ended(self, ended: Sequence[Ended]) -> None:
+        """Take in attempts that are over."""
+        handle, log = self._machine.handle, self._log.append
+        with self._lock:
+            for end in ended:
+                record = self._records.get(end.tid)
+                if record is None:
+                    continue
+                failure = end.failure
+                if failure is None:
+                    fact: graph.Fact = graph.AttemptSucceeded(end.tid, end.attempt)
+                    kind, line = "value", ""
+                    size = sum([v.payload.nbytes() for v in end.values if v.payload is not None])
+                else:
+                    record.failures.append(failure)
+                    fact = graph.AttemptFailed(end.tid, end.attempt, end.final)
+                    lost = isinstance(failure, Failure) and failure.lost
+                    kind, line, size = "lost" if lost else "failure", in_one_line(failure), 0
+                log(AttemptEnded(end.tid, end.attempt, kind, end.worker, end.started, end.ended, size, line))
+                self._carry_out(handle(fact), end)
+
+    def attempt_started(self, tid: int, attempt: int, worker: str, time: float) -> None:
+        """Note that an attempt runs."""
+        with self._lock:
+            if tid in self._records:
+                self._machine.handle(graph.AttemptStarted(tid, attempt))
+                self._log.append(AttemptStarted(time, tid, attempt, worker))
+
+    def printed(self, tid: int, attempt: int, stream: str, text: str) -> None:
+        """Pass on what a task printed."""
+        record = self._records.get(tid)
+        if record is not None and record.on_output is not None:
+            call_back(record.on_output, stream, text)
+
+    def reported(self, label: str, text: str) -> None:
+        """Keep what an executor says for people, and show it once."""
+        if text not in self.trouble:
+            self.trouble.append(text)
+            call_back(print, f"Shoal: executor '{label}': {text}", file=sys.stderr)
+
+    # ------------------------------------------------------------------ what futures ask (Owner)
+
+    def load_value(self, value: Value, task: str) -> Any:
+        """Unpickle a value, in the thread that asks for it.
+
+        Raises:
+            ResultUnreadable: it cannot be unpickled here.
+        """
+        assert value.payload is not None
+        return load_value(value.payload, task)
+
+    def load_failure(self, failure: Failure) -> BaseException:
+        """The exception that a failure describes."""
+        return unpack_failure(failure)
+
+    def state_of(self, tid: int) -> str | None:
+        """The name of an unfinished task's state; None once it is over."""
+        state = self._machine.state(tid)
+        return None if state is None else state.name.lower()
+
+    def request_cancel(self, tid: int) -> bool:
+        """Cancel a task unless it is running or over; what waits for it is skipped."""
+        with self._lock:
+            record = self._records.get(tid)
+            if record is None:
+                return False
+            self._carry_out(self._machine.handle(graph.CancelRequested(tid)))
+            return record.future.cancelled()
+
+    # ------------------------------------------------------------------ the session as a whole
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._closed is not None
+
+    def owns_process(self) -> bool:
+        """False in a child that was forked from the session's process."""
+        return self._pid == os.getpid()
+
+    def pending(self) -> int:
+        """How many tasks have not ended."""
+        return len(self._records)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no task is unfinished, ``timeout`` seconds at most; returns whether none is."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._records, timeout)
+
+    def view(self) -> RunView:
+        """The run as columns, up to date. Read from the log, so it costs nothing while nobody looks."""
+        with self._view_lock:
+            self._log.flush()
+            self._view.apply(self._reader.read())
+            return self._view
+
+    def close(self, reason: ShoalError | None = None) -> int:
+        """End the session: unfinished futures get ``reason`` (default :class:`SessionClosed`), executors end.
+
+        Returns:
+            How many tasks had not ended.
+        """
+        with self._lock:
+            if self._closed is not None:
+                return 0
+            left = len(self._records)
+            self._closed = reason or SessionClosed("the session was closed before this task ended")
+            self._carry_out(self._machine.handle(graph.Closed()))
+        for executor in self.executors.values():
+            executor.close()
+        self._log.append(RunEnded(time.time(), type(self._closed).__name__))
+        self._log.close()
+        drain(1.0)
+        return left
+
+    def __enter__(self) -> Self:
+        """Use the session for a block of code."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for all tasks, then end; after an exception end at once."""
+        if kind is None:
+            self.wait()
+        self.close()
+
+    def __repr__(self) -> str:
+        """For people."""
+        state = "ended" if self.closed else f"{self.pending()} unfinished tasks"
+        return f"<Session {self.run_id}: {', '.join(self.executors)}; {state}>"
+
+    def _ended(self) -> NoSession:
+        if not self.owns_process():
+            return NoSession("this process was forked from the session's; call shoal.load() here for one of its own")
+        return NoSession(f"this session has ended ({type(self._closed).__name__}); call shoal.load()")
+
+
+def _foreign_end(tid: int, future: Future[Any]) -> Ended:
+    """How a future that is not of this session ended, as the end of its stand-in's only attempt."""
+    if future.cancelled():
+        return Ended(tid, 1, (), Raised(CancelledError("the future was cancelled")), final=True)
+    outcome = future.outcome if isinstance(future, ValueFuture) else None
+    if isinstance(outcome, Value):
+        return Ended(tid, 1, (outcome,))
+    error = future.exception()
+    if error is not None:
+        return Ended(tid, 1, (), Raised(error), final=True)
+    return Ended(tid, 1, (Value(object=future.result()),))
+
+
+def _line(outcome: Outcome) -> str:
+    if isinstance(outcome, Skipped):
+        return f"input {' <- '.join(outcome.path)} failed: {in_one_line(outcome.root)}"
+    return "" if isinstance(outcome, Value) else in_one_line(outcome)
