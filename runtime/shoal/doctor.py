@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -47,7 +48,6 @@ def examine() -> list[Finding]:
         _labextension(),
         _server_extension(),
         _kernelspec(),
-        _memory(),
         _pools(),
     ]
 
@@ -62,15 +62,8 @@ def _core() -> list[Finding]:
         needed = [line for line in requires("shoal") or [] if "extra ==" not in line]
     except PackageNotFoundError:
         return [Finding("shoal", "not installed as a package", False, "run 'pip install -e .' in the source folder")]
-    names = [next(part for part in _split_name(line)) for line in needed]
+    names = re.findall(r"^[\w.-]+", "\n".join(needed), re.MULTILINE)
     return [Finding("shoal", version("shoal")), *(_package(name, "pip install shoal") for name in sorted(names))]
-
-
-def _split_name(requirement: str) -> list[str]:
-    for index, character in enumerate(requirement):
-        if not (character.isalnum() or character in "-_."):
-            return [requirement[:index]]
-    return [requirement]
 
 
 def _lab_packages() -> list[Finding]:
@@ -126,15 +119,6 @@ def _kernelspec() -> Finding:
             found = importlib.util.find_spec("shoal_kernel") is not None
             return Finding("kernelspec", str(folder / "kernels/shoal"), found, "reinstall shoal: shoal_kernel is missing")
     return Finding("kernelspec", "'Python 3 (Shoal)' not found", False, _INSTALL_LAB)
-
-
-def _memory() -> Finding:
-    try:
-        stat = os.statvfs("/dev/shm")
-    except OSError as error:
-        return Finding("/dev/shm", str(error), False, "large values will travel by copies; mount a tmpfs there")
-    free = stat.f_bavail * stat.f_frsize >> 20
-    return Finding("/dev/shm", f"{free} MB free", free >= 64, "give it 64 MB or more (containers: --shm-size)")
 
 
 def _pools() -> Finding:

@@ -91,7 +91,7 @@ class ShoalError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the constructor's own arguments, not from the sentence."""
-        args, kwargs = self._given
+        args, kwargs = tuple(map(_portable, self._given[0])), self._given[1]
         state = {k: v for k, v in self.__dict__.items() if k == "__notes__"}
         return (_rebuild, (type(self), args, kwargs), state or None)
 
@@ -111,10 +111,6 @@ class ConfigurationError(ShoalError, ValueError):
     def __init__(self, field: str, value: object, fix: str) -> None:
         super().__init__(f"{field} = {_short(value)}: {fix}")
         self.field, self.value, self.fix = field, value, fix
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The value may itself not pickle: its text stands for it then."""
-        return (_rebuild, (type(self), (self.field, _portable(self.value), self.fix), {}))
 
 
 class UnknownOption(ConfigurationError, TypeError):
@@ -406,8 +402,17 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+class _Shown(str):
+    """Stands for an object that may itself not pickle: its text, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def _portable(value: object) -> object:
-    return value if isinstance(value, str | int | float | bool | type(None)) else _short(value)
+    if isinstance(value, tuple):
+        return tuple(map(_portable, value))
+    return value if isinstance(value, str | int | float | None) else _Shown(_short(value))
 
 
 def _tail(stderr: str, lines: int = 20) -> str:

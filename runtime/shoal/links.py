@@ -19,7 +19,7 @@ import zmq
 from shoal.errors import ConfigurationError
 from shoal.wire.starting import Address
 
-__all__ = ["Gate", "Poll", "dial", "folder_address", "listen", "own_folder", "socket_folder"]
+__all__ = ["Gate", "Poll", "dial", "folder_address", "listen", "own_folder", "receive", "send", "socket_folder"]
 
 PATH_LIMIT = 100
 """Unix socket paths up to this many bytes work everywhere (the kernel takes 107)."""
@@ -142,6 +142,31 @@ def dial(context: zmq.Context[Any], address: Address) -> zmq.Socket[Any]:
         socket.curve_secretkey = address.secret.encode()
     socket.connect(address.url)
     return socket
+
+
+def receive(socket: zmq.Socket[Any]) -> list[Any] | None:
+    """The frames of the next message as zmq Frames, none of them copied; None if there is no message now."""
+    try:
+        frame = socket.recv(zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return None
+    frames = [frame]
+    while frame.more:
+        frame = socket.recv(copy=False)
+        frames.append(frame)
+    return frames
+
+
+def send(socket: zmq.Socket[Any], frames: list[Any]) -> None:
+    """Send a message at once; large frames are not copied, so they must not be changed afterwards.
+
+    Raises:
+        zmq.ZMQError: the peer is not (any more) there; only a ROUTER says so.
+    """
+    if len(frames) == 1:
+        socket.send(frames[0], zmq.NOBLOCK)
+    else:
+        socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
 
 
 def _set_up(socket: zmq.Socket[Any]) -> None:

@@ -261,6 +261,11 @@ class Dispatcher(Book):
         if manager.state is ManagerState.UP:
             self.places.add(manager)
 
+    def _settle(self, manager: Manager) -> None:
+        self.places.settle(manager)
+        if manager.state is ManagerState.DRAINING and not manager.outstanding:
+            self._commands.append(ManagerDrained(manager.number))
+
     # ------------------------------------------------------------------ what managers say of attempts
 
     def _ended(self, event: AttemptsEnded, now: float) -> None:
@@ -291,7 +296,7 @@ class Dispatcher(Book):
                 box.append(result)
         if manager is not None:
             manager.moved = manager.heard = now
-            self.places.settle(manager)
+            self._settle(manager)
 
     def _running(self, event: AttemptsRunning, now: float) -> None:
         announced: dict[int, list[RunningAttempt]] = {}
@@ -323,7 +328,7 @@ class Dispatcher(Book):
         for attempt in reversed(back):
             self._requeue(attempt)
         manager.moved = now
-        self.places.settle(manager)
+        self._settle(manager)
 
     def _blobs_missing(self, event: BlobsMissing, now: float) -> None:
         manager = self.managers.get(event.manager)

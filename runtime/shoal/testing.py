@@ -1,0 +1,135 @@
+"""Fakes for the tests of programs that use Shoal, and of Shoal itself: no processes, no threads, no time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shoal.errors import ConfigurationError
+from shoal.executors.executor import Attempt, Call, Ended, Sink
+from shoal.futures import find_futures, replace_futures
+from shoal.outcome import Failure, Raised, Value
+from shoal.wire.messages import PoolStatus
+
+__all__ = ["FakeClock", "ManualExecutor"]
+
+
+class FakeClock:
+    """A clock that moves only when told.
+
+    Args:
+        start: seconds since the epoch at first.
+    """
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self._start = start
+        self._passed = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._passed += seconds
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._start + self._passed
+
+    def monotonic(self) -> float:
+        """Seconds since it was made."""
+        return self._passed
+
+
+class _PreparedManually:
+    """A call as the test sees it."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.inputs: Sequence[Any] = find_futures((call.args, call.kwargs))
+        self.code = self.captures = self.arguments = b""
+        self._originals = list(self.inputs)
+
+    def arguments_with(self, values: Sequence[Value]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        objects = {id(f): v.object for f, v in zip(self._originals, values, strict=True)}
+        args, kwargs = replace_futures((self.call.args, self.call.kwargs), objects)
+        return args, kwargs
+
+
+class ManualExecutor:
+    """An executor whose attempts end when the test says so.
+
+    Args:
+        label: its name in the session.
+
+    Attributes:
+        launched: every attempt launched, in order.
+        dropped: ``(tid, attempt)`` of those that the session gave up.
+    """
+
+    kind = "manual"
+
+    def __init__(self, label: str = "manual") -> None:
+        self.label = label
+        self.launched: list[Attempt] = []
+        self.dropped: list[tuple[int, int]] = []
+        self.closed = False
+        self._sink: Sink
+
+    def start(self, sink: Sink) -> None:
+        """Begin."""
+        self._sink = sink
+
+    def prepare(self, call: Call) -> _PreparedManually:
+        """Find the futures among the arguments."""
+        return _PreparedManually(call)
+
+    def launch(self, attempts: Sequence[Attempt]) -> None:
+        """Note the attempts."""
+        self.launched.extend(attempts)
+
+    def drop(self, tid: int, attempt: int) -> None:
+        """Note what was given up."""
+        self.dropped.append((tid, attempt))
+
+    def run(self, attempt: Attempt) -> None:
+        """Call an attempt's function here and now, and report how it ended."""
+        call = attempt.prepared.call
+        args, kwargs = attempt.prepared.arguments_with(attempt.values)
+        try:
+            result = call.function(*args, **kwargs)
+        except Exception as error:  # the task's own code: whatever it raises is its outcome
+            self.fail(attempt, Raised(error))
+        else:
+            values = [Value(object=result[name]) for name in call.outputs] or [Value(object=result)]
+            self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, None, "here", 1.0, 2.0)])
+
+    def run_all(self) -> None:
+        """Run what is launched, and what that launches, until nothing is left."""
+        while self.launched:
+            self.run(self.launched.pop(0))
+
+    def fail(self, attempt: Attempt, failure: Failure | Raised, final: bool = False) -> None:
+        """Report that an attempt failed."""
+        self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, (), failure, "here", 1.0, 2.0, final)])
+
+    def begin(self, attempt: Attempt) -> None:
+        """Report that an attempt runs."""
+        self._sink.attempt_started(attempt.tid, attempt.attempt, "here", 1.0)
+
+    def outstanding(self) -> int:
+        """How many attempts are launched and not taken by the test."""
+        return len(self.launched)
+
+    def slots(self) -> int:
+        """One."""
+        return 1
+
+    def status(self) -> PoolStatus:
+        """Counts only."""
+        return PoolStatus(0, self.label, 0.0, len(self.launched), 0, 0, 0, [], [], [])
+
+    def scale(self, blocks: int) -> None:
+        """It has no blocks."""
+        raise ConfigurationError(f"{self.label}.scale", blocks, "a ManualExecutor has no blocks to scale")
+
+    def close(self) -> None:
+        """Note that it ended."""
+        self.closed = True
