@@ -37,7 +37,7 @@ def made(tid: int = 0, outputs: tuple[str, ...] = ()) -> TaskFuture[Any]:
 
 
 def test_it_is_a_future_of_the_standard_library() -> None:
-    """isinstance checks of other libraries hold."""
+    """Isinstance checks of other libraries hold."""
     assert isinstance(made(), concurrent.futures.Future)
 
 

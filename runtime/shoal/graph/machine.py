@@ -8,6 +8,7 @@ about a task that has ended (the late result of a lost attempt, say) it drops.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from shoal.errors import InvalidTransition
 from shoal.graph.commands import (
@@ -26,9 +27,10 @@ from shoal.graph.commands import (
 from shoal.graph.retry import another_attempt
 from shoal.graph.states import TaskState
 
-__all__ = ["TABLE", "GraphMachine"]
+__all__ = ["TABLE", "GraphMachine", "Move"]
 
 WAITING, QUEUED, RUNNING = TaskState.WAITING, TaskState.QUEUED, TaskState.RUNNING
+DONE, FAILED, CANCELLED = TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED
 
 
 class _Vertex:
@@ -78,7 +80,7 @@ class GraphMachine:
         move = TABLE.get((vertex.state, kind))
         if move is None:
             raise InvalidTransition("graph", vertex.state.name.lower(), kind.__name__)
-        return move(self, vertex, fact)
+        return move.do(self, vertex, fact)
 
     # ------------------------------------------------------------------ entering and closing
 
@@ -170,17 +172,31 @@ class GraphMachine:
         return commands
 
 
-Move = Callable[..., list[Command]]
+class Move(NamedTuple):
+    """An entry of the table.
+
+    Args:
+        do: the method that makes the move.
+        to: the states that the task may be in afterwards; the diagram in the docs is drawn from it.
+    """
+
+    do: Callable[..., list[Command]]
+    to: tuple[TaskState, ...]
+
 
 TABLE: dict[tuple[TaskState, type], Move] = {
-    (WAITING, CancelRequested): GraphMachine._cancel,
-    (QUEUED, AttemptStarted): GraphMachine._start,
-    (QUEUED, AttemptSucceeded): GraphMachine._succeed,
-    (QUEUED, AttemptFailed): GraphMachine._fail,
-    (QUEUED, CancelRequested): GraphMachine._cancel,
-    (RUNNING, AttemptStarted): GraphMachine._start,
-    (RUNNING, AttemptSucceeded): GraphMachine._succeed,
-    (RUNNING, AttemptFailed): GraphMachine._fail,
-    (RUNNING, CancelRequested): GraphMachine._refuse,
+    (WAITING, CancelRequested): Move(GraphMachine._cancel, (CANCELLED,)),
+    (QUEUED, AttemptStarted): Move(GraphMachine._start, (RUNNING, QUEUED)),
+    (QUEUED, AttemptSucceeded): Move(GraphMachine._succeed, (DONE,)),
+    (QUEUED, AttemptFailed): Move(GraphMachine._fail, (QUEUED, FAILED)),
+    (QUEUED, CancelRequested): Move(GraphMachine._cancel, (CANCELLED,)),
+    (RUNNING, AttemptStarted): Move(GraphMachine._start, (RUNNING,)),
+    (RUNNING, AttemptSucceeded): Move(GraphMachine._succeed, (DONE,)),
+    (RUNNING, AttemptFailed): Move(GraphMachine._fail, (RUNNING, QUEUED, FAILED)),
+    (RUNNING, CancelRequested): Move(GraphMachine._refuse, (RUNNING,)),
 }
-"""Every move: (state, fact) to what it does. A missing entry is the error."""
+"""Every move that a fact about the task itself makes. A missing entry is the error.
+
+What a task undergoes through others is not in it: it is queued when its last input is made, skipped when one fails,
+cancelled when the session closes.
+"""

@@ -17,7 +17,7 @@ from shoal.graph.commands import (
     Launch,
     TaskSubmitted,
 )
-from shoal.graph.machine import GraphMachine
+from shoal.graph.machine import TABLE, GraphMachine
 from shoal.graph.states import TaskState
 
 
@@ -31,6 +31,14 @@ class GraphModel(RuleBasedStateMachine):
         self.ended: dict[int, TaskState] = {}
         self.launched: dict[int, int] = {}
         self.live: set[tuple[int, int]] = set()  # attempts on some executor
+
+    def tell(self, fact: AttemptStarted | AttemptSucceeded | AttemptFailed | CancelRequested) -> None:
+        """Hand a fact to the machine, and hold the move against the table."""
+        before = self.machine.state(fact.tid)
+        self.carry_out(self.machine.handle(fact))
+        if before is not None:
+            after = self.machine.state(fact.tid) or self.ended[fact.tid]
+            assert after in TABLE[before, type(fact)].to
 
     def carry_out(self, commands: list[object]) -> None:
         for command in commands:
@@ -66,20 +74,20 @@ class GraphModel(RuleBasedStateMachine):
             return
         tid, attempt = key = data.draw(st.sampled_from(sorted(self.live)))
         if how == "start":
-            self.carry_out(self.machine.handle(AttemptStarted(tid, attempt)))
+            self.tell(AttemptStarted(tid, attempt))
             return
         self.live.discard(key)
         if how == "succeed":
-            self.carry_out(self.machine.handle(AttemptSucceeded(tid, attempt)))
+            self.tell(AttemptSucceeded(tid, attempt))
             assert tid in self.ended, "a value ends its task"
         else:
-            self.carry_out(self.machine.handle(AttemptFailed(tid, attempt, how == "fail for good")))
+            self.tell(AttemptFailed(tid, attempt, how == "fail for good"))
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         if self.inputs:
             tid = data.draw(st.sampled_from(sorted(self.inputs)))
-            self.carry_out(self.machine.handle(CancelRequested(tid)))
+            self.tell(CancelRequested(tid))
 
     @rule()
     def close(self) -> None:

@@ -7,11 +7,10 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shoal_kernel.names import analyse
 
-SETS = (
-    "reads writes maybe deletes item_writes mutators method_calls passed imports functions classes free builtins"
-).split()
+SETS = ["reads", "writes", "maybe", "deletes", "item_writes", "mutators", "method_calls", "passed", "imports", "functions", "classes", "free", "builtins"]
 
 # cell, then the sets that must be found, each as words; sets left out must be empty, but those of LOOSE
 LOOSE = {"builtins", "passed", "method_calls", "maybe"}
