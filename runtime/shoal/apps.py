@@ -54,7 +54,8 @@ class PythonApp(Generic[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """As a method: the instance becomes the first argument."""
-        return self if instance is None else functools.partial(self, instance)
+        call: Callable[..., Any] = self
+        return call if instance is None else functools.partial(call, instance)
 
     def __repr__(self) -> str:
         """For people."""
@@ -89,7 +90,7 @@ def python_app(
         if name not in ("executors", "retries"):
             raise UnknownOption(f"python_app.{name}", value, "there is no such option; it has: executors, retries")
     if function is None:
-        return lambda f: python_app(f, **options)  # type: ignore[call-overload, no-any-return]
+        return lambda f: python_app(f, **options)
     if not callable(function):
         raise ConfigurationError("python_app(...)", function, "decorate a function, or write @python_app(executors=[...])")
     return PythonApp(function, **options)

@@ -136,3 +136,7 @@ def _doctor(options: argparse.Namespace) -> int:
     bad = sum(not finding.ok for finding in findings)
     console.print("All is well." if not bad else f"{bad} thing(s) to mend.")
     return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

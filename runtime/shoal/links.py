@@ -12,14 +12,17 @@ import select
 import stat
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import zmq
+import zmq.utils.z85
 
 from shoal.errors import ConfigurationError
 from shoal.wire.starting import Address
 
-__all__ = ["Gate", "Poll", "dial", "folder_address", "listen", "own_folder", "receive", "send", "socket_folder"]
+__all__ = ["Gate", "Poll", "dial", "folder_address", "listen", "own_folder", "process_started", "receive",
+           "send", "socket_folder"]
 
 PATH_LIMIT = 100
 """Unix socket paths up to this many bytes work everywhere (the kernel takes 107)."""
@@ -31,31 +34,40 @@ _RECONNECT_MS = 5
 _RECONNECT_MAX_MS = 500
 
 
-def own_folder(path: str) -> str:
+def own_folder(path: Path) -> Path:
     """Make ``path`` a folder that only its owner can enter, and return it.
 
     Raises:
         ConfigurationError: it belongs to somebody else or is open to others.
     """
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    found = os.lstat(path)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ConfigurationError("socket folder", path, "it must be a folder of yours with mode 0700; remove or mend it")
+        raise ConfigurationError("folder", str(path), "it must be a folder of yours with mode 0700; remove or mend it")
     return path
 
 
-def socket_folder() -> str:
-    """A new short folder for the sockets of one pool, mode 0700."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):
+def socket_folder() -> Path:
+    """A new folder for the sockets of one pool, mode 0700, with a path as short as can be had."""
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108  own_folder checks
         if base and len(base) <= PATH_LIMIT - 40 and os.access(base, os.W_OK | os.X_OK):
-            return tempfile.mkdtemp(prefix="p-", dir=own_folder(os.path.join(base, f"shoal-{os.getuid()}")))
-    return tempfile.mkdtemp(prefix="shoal-")
+            home = own_folder(Path(base) / f"shoal-{os.getuid()}")
+            return Path(tempfile.mkdtemp(prefix="p-", dir=home))
+    return Path(tempfile.mkdtemp(prefix="shoal-"))
 
 
-def folder_address(folder: str, name: str) -> Address | None:
+def folder_address(folder: Path, name: str) -> Address | None:
     """The address of the Unix socket ``name`` in ``folder``; None if its path would be too long."""
-    path = os.path.join(folder, name)
+    path = folder / name
     return Address(f"ipc://{path}") if len(os.fsencode(path)) <= PATH_LIMIT else None
+
+
+def process_started(pid: int) -> int:
+    """When a process of this host started, in clock ticks since boot; 0 if it is gone. Tells a reused pid."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 class Gate:
@@ -132,7 +144,7 @@ def listen(context: zmq.Context[Any], wanted: Address | None, gate: Callable[[],
 
 def dial(context: zmq.Context[Any], address: Address) -> zmq.Socket[Any]:
     """A DEALER that connects to ``address``, at once or as soon as somebody listens there."""
-    socket = context.socket(zmq.DEALER)
+    socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
     _set_up(socket)
     socket.reconnect_ivl = _RECONNECT_MS
     socket.reconnect_ivl_max = _RECONNECT_MAX_MS
@@ -190,7 +202,7 @@ class Poll:
 
     def add_socket(self, socket: zmq.Socket[Any], call: Callable[[], None]) -> None:
         """Call ``call`` whenever ``socket`` has something to receive; it must receive all there is."""
-        fd = int(socket.getsockopt(zmq.FD))  # type: ignore[arg-type]
+        fd = int(socket.getsockopt(zmq.FD))
         self._sockets[fd] = (socket, call)
         self._epoll.register(fd, select.EPOLLIN)
 
@@ -219,4 +231,4 @@ class Poll:
         self._epoll.close()
 
     def _due(self) -> list[Callable[[], None]]:
-        return [call for socket, call in self._sockets.values() if socket.getsockopt(zmq.EVENTS) & zmq.POLLIN]  # type: ignore[operator]
+        return [call for socket, call in self._sockets.values() if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN]

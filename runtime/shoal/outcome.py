@@ -146,7 +146,7 @@ def in_one_line(failure: Failure | Raised) -> str:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # a user's __str__ may itself raise
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may itself raise
         return f"<unprintable {type(error).__name__}: {type(broken).__name__}>"
 
 

@@ -25,9 +25,9 @@ from shoal.graph import commands as graph
 from shoal.graph.machine import GraphMachine
 from shoal.graph.states import TaskState
 from shoal.outcome import Failure, Outcome, Raised, Skipped, Value, in_one_line
+from shoal.reading import load_value
 from shoal.record.log import LogReader, LogWriter
 from shoal.record.runs import RunView
-from shoal.reading import load_value
 from shoal.serialize import FunctionImage, unpack_failure
 from shoal.task import Resources, ValueId
 
@@ -83,11 +83,11 @@ class Session:
         self._closed: ShoalError | None = None
         self._pid = os.getpid()
         for executor in executors:
-            executor.start(self)
+            executor.start(self, run_dir)
 
     # ------------------------------------------------------------------ submitting
 
-    def submit(
+    def submit(  # noqa: PLR0913 - the options of one call, each a keyword of its own
         self,
         function: Callable[..., Any] | FunctionImage,
         args: Sequence[Any] = (),
@@ -105,7 +105,8 @@ class Session:
 
         Args:
             function: what to run, or its image (which spares looking at it again).
-            args, kwargs: its arguments; futures anywhere among them are awaited and replaced by their values.
+            args: its positional arguments; futures anywhere among them are awaited and replaced by their values.
+            kwargs: its keyword arguments, likewise.
             label: the name shown; default: the function's.
             executors: a label, labels to choose from, or ``"all"``.
             outputs: names of several outputs; the function then returns a mapping with these keys.
@@ -134,7 +135,7 @@ class Session:
         with self._lock:
             if self._closed is not None:
                 raise self._ended()
-            inputs = prepared.inputs and self._adopt(prepared)
+            inputs = self._adopt(prepared) if prepared.inputs else []
             tid = next(self._next_tid)
             future: TaskFuture[Any] = TaskFuture(self, tid, name, call.outputs)
             record = self._records[tid] = _Record(future, prepared, executor)
@@ -146,7 +147,7 @@ class Session:
                     tid,
                     name,
                     executor.label,
-                    [ValueId(f.tid, getattr(f, "index", 0)) for f in inputs] if inputs else [],
+                    [ValueId(f.tid, getattr(f, "index", 0)) for f in inputs],
                     list(waiting),
                     call.outputs,
                     prepared.code,
@@ -307,7 +308,7 @@ class Session:
         """Keep what an executor says for people, and show it once."""
         if text not in self.trouble:
             self.trouble.append(text)
-            call_back(print, f"Shoal: executor '{label}': {text}", file=sys.stderr)
+            call_back(_say, f"Shoal: executor '{label}': {text}")
 
     # ------------------------------------------------------------------ what futures ask (Owner)
 
@@ -322,7 +323,8 @@ class Session:
 
     def load_failure(self, failure: Failure) -> BaseException:
         """The exception that a failure describes."""
-        return unpack_failure(failure)
+        error: BaseException = unpack_failure(failure)
+        return error
 
     def state_of(self, tid: int) -> str | None:
         """The name of an unfinished task's state; None once it is over."""
@@ -416,6 +418,10 @@ def _foreign_end(tid: int, future: Future[Any]) -> Ended:
     if error is not None:
         return Ended(tid, 1, (), Raised(error), final=True)
     return Ended(tid, 1, (Value(object=future.result()),))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
 
 
 def _line(outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ from shoal.errors import ConfigurationError, UnknownOption
 __all__ = ["Spec"]
 
 
-class _SpecMeta(type(msgspec.Struct)):  # type: ignore[misc]
+class _SpecMeta(msgspec.StructMeta):
     """Checks the keywords and types of a spec as it is made, so that the error points at the user's own line."""
 
     def __call__(cls, *args: Any, **given: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from shoal.errors import ConfigurationError
@@ -73,7 +74,7 @@ class ManualExecutor:
         self.closed = False
         self._sink: Sink
 
-    def start(self, sink: Sink) -> None:
+    def start(self, sink: Sink, folder: Path) -> None:
         """Begin."""
         self._sink = sink
 
@@ -95,7 +96,7 @@ class ManualExecutor:
         args, kwargs = attempt.prepared.arguments_with(attempt.values)
         try:
             result = call.function(*args, **kwargs)
-        except Exception as error:  # the task's own code: whatever it raises is its outcome
+        except Exception as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
             self.fail(attempt, Raised(error))
         else:
             values = [Value(object=result[name]) for name in call.outputs] or [Value(object=result)]

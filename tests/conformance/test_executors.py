@@ -112,7 +112,7 @@ def test_a_future_can_be_awaited(session: shoal.Session) -> None:
 
 
 def test_the_tools_of_concurrent_futures_work(session: shoal.Session) -> None:
-    """wait and as_completed take these futures, mixed with others."""
+    """Wait and as_completed take these futures, mixed with others."""
     futures = [session.submit(add, (i,)) for i in range(10)]
     done, pending = concurrent.futures.wait(futures, timeout=30)
     assert len(done) == 10

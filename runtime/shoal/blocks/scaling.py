@@ -139,12 +139,11 @@ class Scaling:
         if found is not None and not found.worked:
             found.worked = now
 
-    def ended(self, block: int, clean: bool, message: str, now: float) -> list[Command]:
+    def ended(self, block: int, message: str, now: float) -> list[Command]:
         """The block's job is over.
 
         Args:
             block: which.
-            clean: it ended by itself and without an error.
             message: how, for people; with the tail of its stderr.
             now: as always.
         """

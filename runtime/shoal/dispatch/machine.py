@@ -91,8 +91,9 @@ class Dispatcher(Book):
         self.most_cores = most_cores
         self.suspect_after = suspect_after
         self.lost_after = lost_after
+        self._now = 0.0
         self._hopeless: Failure | None = None
-        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ClientJoined: self._client_joined,
             ClientLeft: self._client_left,
             TasksSubmitted: self._submitted,
@@ -123,18 +124,19 @@ class Dispatcher(Book):
         Raises:
             InvalidTransition: an event that cannot happen in the state that its subject is in: an error of the shell.
         """
+        self._now = now
         handlers = self._handlers
         for event in events:
-            handlers[type(event)](event, now)
+            handlers[type(event)](event)
         self._give_out()
         return self._flush()
 
     # ------------------------------------------------------------------ clients
 
-    def _client_joined(self, event: ClientJoined, now: float) -> None:
+    def _client_joined(self, event: ClientJoined) -> None:
         self.shares.join(event.client)
 
-    def _client_left(self, event: ClientLeft, now: float) -> None:
+    def _client_left(self, event: ClientLeft) -> None:
         client = self.shares.leave(event.client)
         if client is None:
             return
@@ -144,7 +146,7 @@ class Dispatcher(Book):
         for number in {a.manager.number for a in self.attempts.values() if a.manager and a.key[0] == event.client}:
             self._commands.append(ToManager(number, ClientGone(event.client)))
 
-    def _submitted(self, event: TasksSubmitted, now: float) -> None:
+    def _submitted(self, event: TasksSubmitted) -> None:
         number = event.client
         client = self.shares.get(number)
         if client is None:
@@ -167,7 +169,7 @@ class Dispatcher(Book):
         if self._hopeless is not None:
             self._fail_queues(self._hopeless)
 
-    def _blob_arrived(self, event: BlobArrived, now: float) -> None:
+    def _blob_arrived(self, event: BlobArrived) -> None:
         digest = event.blob.digest
         self.blobs.add(digest, event.blob.data)
         waiting = [a for a in self._parked.pop(digest, ()) if a.state is _PARKED]
@@ -175,7 +177,7 @@ class Dispatcher(Book):
             attempt.state = moved("attempt", ATTEMPT_MOVES, attempt.state, AttemptEvent.UNPARK)
             self._requeue(attempt)
 
-    def _cancel(self, event: CancelRequested, now: float) -> None:
+    def _cancel(self, event: CancelRequested) -> None:
         at_managers: dict[int, list[Key]] = {}
         for _, tid, number in event.attempts:
             key = (event.client, tid, number)
@@ -191,23 +193,23 @@ class Dispatcher(Book):
 
     # ------------------------------------------------------------------ managers
 
-    def _registered(self, event: ManagerRegistered, now: float) -> None:
-        manager = Manager(event.manager, event.block, event.slots, event.name, now)
+    def _registered(self, event: ManagerRegistered) -> None:
+        manager = Manager(event.manager, event.block, event.slots, event.name, self._now)
         self.managers[event.manager] = manager
         self.places.add(manager)
         self._hopeless = None
 
-    def _heard(self, event: ManagerHeard, now: float) -> None:
+    def _heard(self, event: ManagerHeard) -> None:
         manager = self.managers.get(event.manager)
         if manager is None:
             return
-        manager.heard = now
+        manager.heard = self._now
         if event.window:
             manager.window = event.window
         if manager.state is ManagerState.SUSPECT:
             self._move(manager, ManagerEvent.HEARD)
 
-    def _gone(self, event: ManagerGone, now: float) -> None:
+    def _gone(self, event: ManagerGone) -> None:
         manager = self.managers.pop(event.manager, None)
         if manager is None:
             return
@@ -227,9 +229,8 @@ class Dispatcher(Book):
                 back.append(attempt)
         for attempt in reversed(back):
             self._requeue(attempt)
-        self._tasks.pop(event.manager, None)
 
-    def _drain(self, event: DrainRequested, now: float) -> None:
+    def _drain(self, event: DrainRequested) -> None:
         manager = self.managers.get(event.manager)
         if manager is None or manager.state is ManagerState.DRAINING:
             return
@@ -239,20 +240,20 @@ class Dispatcher(Book):
         else:
             self._commands.append(ManagerDrained(manager.number))
 
-    def _ticked(self, event: Ticked, now: float) -> None:
+    def _ticked(self, _: Ticked) -> None:
         for manager in list(self.managers.values()):
-            silent = now - manager.heard
+            silent = self._now - manager.heard
             if silent > self.lost_after:
                 reason = f"it was silent for {silent:.0f} s"
                 self._commands.append(ManagerTimedOut(manager.number, reason))
-                self._gone(ManagerGone(manager.number, reason), now)
+                self._gone(ManagerGone(manager.number, reason))
             elif silent > self.suspect_after and manager.state is ManagerState.UP:
                 self._move(manager, ManagerEvent.SILENT)
                 self._commands.append(ManagerSuspected(manager.number, silent))
         if self.uneven:
             for manager in list(self.places.behind.values()):
-                if now - manager.moved > STUCK_AFTER:
-                    manager.moved = now
+                if self._now - manager.moved > STUCK_AFTER:
+                    manager.moved = self._now
                     self._commands.append(ToManager(manager.number, Recall()))
 
     def _move(self, manager: Manager, event: ManagerEvent) -> None:
@@ -268,7 +269,7 @@ class Dispatcher(Book):
 
     # ------------------------------------------------------------------ what managers say of attempts
 
-    def _ended(self, event: AttemptsEnded, now: float) -> None:
+    def _ended(self, event: AttemptsEnded) -> None:
         manager = self.managers.get(event.manager)
         attempts, outbox = self.attempts, self._results
         for result in event.results:
@@ -295,10 +296,10 @@ class Dispatcher(Book):
             else:
                 box.append(result)
         if manager is not None:
-            manager.moved = manager.heard = now
+            manager.moved = manager.heard = self._now
             self._settle(manager)
 
-    def _running(self, event: AttemptsRunning, now: float) -> None:
+    def _running(self, event: AttemptsRunning) -> None:
         announced: dict[int, list[RunningAttempt]] = {}
         for item in event.attempts:
             attempt = self.attempts.get((item.client, item.tid, item.attempt))
@@ -311,7 +312,7 @@ class Dispatcher(Book):
             if self.shares.get(client) is not None:
                 self._commands.append(ToClient(client, Running(items)))
 
-    def _returned(self, event: AttemptsReturned, now: float) -> None:
+    def _returned(self, event: AttemptsReturned) -> None:
         manager = self.managers.get(event.manager)
         if manager is None:
             return
@@ -327,10 +328,10 @@ class Dispatcher(Book):
                 back.append(attempt)
         for attempt in reversed(back):
             self._requeue(attempt)
-        manager.moved = now
+        manager.moved = self._now
         self._settle(manager)
 
-    def _blobs_missing(self, event: BlobsMissing, now: float) -> None:
+    def _blobs_missing(self, event: BlobsMissing) -> None:
         manager = self.managers.get(event.manager)
         if manager is None:
             return
@@ -345,11 +346,11 @@ class Dispatcher(Book):
 
     # ------------------------------------------------------------------ capacity
 
-    def _capacity_lost(self, event: CapacityLost, now: float) -> None:
+    def _capacity_lost(self, event: CapacityLost) -> None:
         self._hopeless = event.failure
         self._fail_queues(event.failure)
 
-    def _capacity_expected(self, event: CapacityExpected, now: float) -> None:
+    def _capacity_expected(self, _: CapacityExpected) -> None:
         self._hopeless = None
 
     def _fail_queues(self, failure: Failure) -> None:

@@ -81,10 +81,7 @@ class Shares:
         """Whose attempt is next, and which."""
         active = self._active
         while active:
-            if len(active) == 1:
-                client = next(iter(active.values()))
-            else:
-                client = min(active.values(), key=_held)
+            client = next(iter(active.values())) if len(active) == 1 else min(active.values(), key=_held)
             attempt = client.first()
             if attempt is not None:
                 return client, attempt

@@ -117,6 +117,7 @@ class ClientLink:
         self._next_ticket = 1
         self._closing = False
         self._welcome_by = 0.0
+        self.welcomed = False
         self.over: ShoalError | None = None
         self._thread = threading.Thread(target=self._run, name=f"shoal-link-{name}", daemon=True)
 
@@ -156,7 +157,8 @@ class ClientLink:
         answer.event.wait(timeout)
         self._tickets.pop(ticket, None)
         if answer.status is None:
-            raise self.over or PoolUnreachable(self._name, timeout)
+            over: ShoalError | None = self.over
+            raise over or PoolUnreachable(self._name, timeout)
         return answer.status
 
     def close(self, farewell: Message | None = None, timeout: float = 5.0) -> None:
@@ -282,6 +284,7 @@ class ClientLink:
             listener.trouble(message)
         elif type(message) is Welcome:
             self._welcome_by = 0.0
+            self.welcomed = True
         elif type(message) is Refused:
             raise VersionMismatch(message.what, message.there, message.here)
         elif type(message) is Shutdown:

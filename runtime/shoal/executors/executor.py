@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from shoal.outcome import Failure, Raised, Value
@@ -118,8 +119,12 @@ class Executor(Protocol):
     label: str
     kind: str
 
-    def start(self, sink: Sink) -> None:
+    def start(self, sink: Sink, folder: Path) -> None:
         """Begin. Returns quickly: what takes time goes on in the background, and fails through the sink.
+
+        Args:
+            sink: where to tell what happens.
+            folder: the run's folder, for logs of its own.
 
         Raises:
             ShoalError: it cannot begin at all.

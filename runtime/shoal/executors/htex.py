@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
-import time
 import uuid
 import weakref
 from collections.abc import Sequence
@@ -13,14 +13,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import zmq
+
 from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import PoolLost, PoolStartFailed, ShoalError
 from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.links import connect
+from shoal.links import dial
 from shoal.outcome import Failure, Payload, Raised, Value
-from shoal.pool.connection import Connection, read_connection
-from shoal.pool.start import PoolProcess, PoolSpec, spawn_pool
+from shoal.pool.connection import Connection, read_connection, remove_connection
+from shoal.pool.start import make_spec, spawn_pool, stderr_tail
 from shoal.serialize import Snapshot, pack, pack_call
 from shoal.spec import Spec
 from shoal.task import Resources
@@ -111,7 +113,7 @@ class PoolExecutor:
         self._spec = spec
         self._sink: Sink
         self._link: ClientLink
-        self._process: PoolProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.connection: Connection
         # an attempt stays here, with what it needs, until it is answered: the registry of who waits
         self._outstanding: dict[tuple[int, int], PreparedPoolCall] = {}
@@ -122,8 +124,12 @@ class PoolExecutor:
 
     # ------------------------------------------------------------------ Executor
 
-    def start(self, sink: Sink) -> None:
+    def start(self, sink: Sink, folder: Path) -> None:
         """Start the pool, or attach to it. Returns before its workers are up.
+
+        Args:
+            sink: where to tell what happens.
+            folder: an embedded pool keeps its logs in a folder in there.
 
         Raises:
             PoolNotFound: no pool of that name to attach to.
@@ -132,22 +138,23 @@ class PoolExecutor:
         self._sink = sink
         spec = self._spec
         if spec.pool is None:
-            name = f"{spec.label}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-            pool = PoolSpec(
-                name=name,
-                provider=spec.provider,
-                max_workers_per_node=spec.max_workers_per_node,
-                client_pid=os.getpid(),
+            self._process, self.connection = spawn_pool(
+                make_spec(
+                    f"{spec.label}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+                    spec.provider,
+                    max_workers_per_node=spec.max_workers_per_node,
+                    owner=_who(),
+                    folder=folder / spec.label,
+                )
             )
-            self._process, self.connection = spawn_pool(pool)
         else:
             self.connection = read_connection(spec.pool)
         self._link = ClientLink(
-            connect(self.connection.client_address, self.connection),
+            dial(zmq.Context.instance(), self.connection.clients),
             self.connection.name,
             (uuid.uuid4().hex, _who()),
             self,
-            process=_pidfd(self.connection.pid),
+            process=_pidfd(self.connection),
             patience=spec.start_timeout,
             post_mortem=self._post_mortem,
         )
@@ -165,8 +172,9 @@ class PoolExecutor:
         for attempt in attempts:
             self._outstanding[attempt.tid, attempt.attempt] = attempt.prepared
         self._link.put(attempts)  # type: ignore[arg-type]
-        if self._link.over is not None:  # it ended meanwhile: what it did not see is answered here
-            self.lost(self._link.over)
+        over: ShoalError | None = self._link.over
+        if over is not None:  # it ended meanwhile: what it did not see is answered here
+            self.lost(over)
 
     def drop(self, tid: int, attempt: int) -> None:
         """Ask the pool to forget an attempt that has not begun."""
@@ -203,7 +211,8 @@ class PoolExecutor:
         embedded = self._process is not None
         self._link.close(Shutdown("the session ended") if embedded else None)
         if self._process is not None:
-            self._process.wait_or_kill(10.0)
+            _wait_or_kill(self._process)
+            remove_connection(self.connection)
 
     # ------------------------------------------------------------------ Listener, on the link's thread
 
@@ -307,13 +316,12 @@ class PoolExecutor:
 
     def _post_mortem(self) -> ShoalError:
         """Why the pool's process ended, for those whose tasks it held."""
-        name, tail = self.connection.name, _tail(Path(self.connection.log))
-        if self._process is not None:
-            reason = self._process.how_it_ended()
-            if time.time() - self.connection.started < 5.0 and not self._sent:
-                return PoolStartFailed(name, reason, tail)
-            return PoolLost(name, reason, tail)
-        return PoolLost(name, "its process ended", tail)
+        name, tail = self.connection.name, stderr_tail(self.connection.folder)
+        if self._process is None:
+            return PoolLost(name, "its process ended", tail)
+        code = self._process.wait()
+        reason = f"its process ended with exit code {code}" if code >= 0 else f"its process was ended by signal {-code}"
+        return PoolLost(name, reason, tail) if self._link.welcomed else PoolStartFailed(name, reason, tail)
 
 
 def _payload(value: Value, future: Any) -> Payload:
@@ -332,17 +340,20 @@ def _who() -> str:
     return Path(name).name or "python"
 
 
-def _pidfd(pid: int) -> int:
+def _pidfd(connection: Connection) -> int:
+    """A descriptor that is readable once the pool's process has ended; -1 if it runs on another host."""
+    if connection.host != os.uname().nodename:
+        return -1
     try:
-        return os.pidfd_open(pid)
+        return os.pidfd_open(connection.pid)
     except OSError:
         return -1
 
 
-def _tail(path: Path, size: int = 4096) -> str:
+def _wait_or_kill(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
+    """Wait for a pool that was told to end. Killing its process ends its managers and workers too."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from shoal.errors import ConfigurationError, TaskError
@@ -49,7 +50,7 @@ class PreparedThreadCall:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.inputs = find_futures((call.args, call.kwargs))
+        self.inputs: Sequence[Future[Any]] = find_futures((call.args, call.kwargs))
         # prints of the task go where those of its submitter went (ipykernel routes by context)
         self.context = contextvars.copy_context()
         self.code = self.captures = self.arguments = b""
@@ -71,7 +72,7 @@ class Threads:
         self._done = 0
         self._running = 0
 
-    def start(self, sink: Sink) -> None:
+    def start(self, sink: Sink, folder: Path) -> None:
         """Begin."""
         self._sink = sink
 
@@ -140,7 +141,7 @@ def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]
         args, kwargs = replace_futures((call.args, call.kwargs), objects) if objects else (call.args, call.kwargs)
         result = _finish(call.function, call.function(*args, **kwargs))
         return name_outputs(result, call.outputs, call.label), None
-    except BaseException as error:  # the task's own code: whatever it raises is its outcome
+    except BaseException as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
         return [], Raised(error)
 
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from types import CoroutineType
 from typing import Any
 
@@ -60,7 +61,7 @@ class Worker:
         self._marks = memoryview(page).cast("Q")
         self._times = memoryview(page).cast("d")
         self._name = name
-        self._home = os.getcwd()
+        self._home = os.getcwd()  # noqa: PTH109  compared after each task, so as cheap as can be
         self._codec = Codec()
         self._rebuilder = Rebuilder()
         self._blobs = BlobStore(BLOBS)
@@ -136,7 +137,7 @@ class Worker:
 
                 value = asyncio.run(value)
             return _packed(task, value), None
-        except BaseException as error:  # user code may raise anything, SystemExit and KeyboardInterrupt included
+        except BaseException as error:  # noqa: BLE001  user code may raise anything, SystemExit and KeyboardInterrupt included
             if not built and not isinstance(error, ShoalError):
                 error = _unreadable(task, error)
             return [], pack_failure(error)
@@ -144,7 +145,7 @@ class Worker:
     def _go_home(self) -> None:
         """Undo a change of directory, which the next task must not inherit."""
         try:
-            if os.getcwd() == self._home:
+            if os.getcwd() == self._home:  # noqa: PTH109
                 return
         except OSError:
             pass  # the directory that the task went to is gone
@@ -257,7 +258,7 @@ def main() -> None:
     link = socket.socket(fileno=link_fd)
     page = mmap.mmap(page_fd, mmap.PAGESIZE)
     os.close(page_fd)
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     sys.argv = [""]
     worker = Worker(link, page, f"{name}/{os.getpid()}")
     die_with_parent(manager)
@@ -265,10 +266,8 @@ def main() -> None:
     try:
         worker.serve()
     except (ManagerEnded, ConnectionError):
-        pass
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        # Nobody is left to work for, and the block's processes are about to be ended: no ceremony.
+        os._exit(0)
 
 
 if __name__ == "__main__":

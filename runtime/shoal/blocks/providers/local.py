@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 from shoal.blocks.provider import Job, JobState, JobStatus, Provider
 from shoal.spec import Spec
@@ -20,7 +21,7 @@ TAIL = 4096
 """Bytes of stderr that are shown when a block fails."""
 
 
-class LocalProvider(Spec, frozen=True, kw_only=True, tag="local", tag_field="kind"):
+class LocalProvider(Spec, frozen=True, kw_only=True, tag="local"):
     """Blocks on this host.
 
     Args:
@@ -78,7 +79,7 @@ class LocalJobs:
         command = list(job.command)
         if self._init:
             command = [shutil.which("bash") or "/bin/bash", "-c", f'{self._init}\nexec "$@"', "bash", *command]
-        out, err = (os.path.join(job.folder, f"{job.name}.{kind}") for kind in ("out", "err"))
+        out, err = (str(Path(job.folder) / f"{job.name}.{kind}") for kind in ("out", "err"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -141,7 +142,7 @@ class LocalJobs:
         os.close(self._pidfds.pop(name))
         code = os.waitstatus_to_exitcode(status)
         how = f"exit code {code}" if code >= 0 else f"signal {-code} ({signal.Signals(-code).name})"
-        tail = _tail(os.path.join(self._jobs[name].folder, f"{self._jobs[name].name}.err"))
+        tail = _tail(Path(self._jobs[name].folder) / f"{self._jobs[name].name}.err")
         found = JobStatus(JobState.FAILED if code else JobState.ENDED, how + (f"\n{tail}" if tail else ""))
         self._ended[name] = found
         return found
@@ -152,9 +153,9 @@ def _signal_group(name: str, number: int) -> None:
         os.killpg(int(name), number)
 
 
-def _tail(path: str) -> str:
+def _tail(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             return file.read().decode(errors="replace").strip()
     except OSError:

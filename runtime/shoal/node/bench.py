@@ -1,0 +1,270 @@
+"""The tasks on a node: which worker gets what, and when.
+
+Attempts are handed out in the order in which they came. A worker gets one at a time, unless its function has been seen to
+be short: then a few wait in its link, so that it never waits for its manager; should one of them take long after all,
+what waits behind it is taken back as soon as another worker is idle.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import ceil
+
+from shoal.dispatch.blobs import BlobStore
+from shoal.node.crew import Key, WorkerHandle
+from shoal.wire.frames import Codec
+from shoal.wire.messages import Blob, Result, Task
+
+__all__ = ["Bench"]
+
+PACKED = 100e-6
+"""Attempts that take less than this (seconds) may share a packet."""
+
+PACKET_WORK = 0.001
+"""Seconds of expected work in one packet of several attempts."""
+
+PACKET_TASKS = 64
+"""Attempts in one packet at most."""
+
+QUEUED_WORK = 0.004
+"""Attempts wait in a worker's link for at most this much work (seconds)."""
+
+STALLED_AFTER = 0.02
+"""Seconds without progress after which a worker's waiting packets are taken back, if another one is idle."""
+
+COST = 10e-6
+"""Seconds that an attempt costs a worker beyond its own time."""
+
+DEEP = PACKET_TASKS * 8
+"""Attempts that one worker can have at a time when they are short."""
+
+
+class Bench:
+    """What a manager has to do, and the workers that do it.
+
+    Args:
+        slots: how many one-core attempts run at once.
+        deepen: called before workers get more attempts than one each, unless ``deep`` is set.
+        blob_limit: bytes of blobs kept.
+    """
+
+    def __init__(self, slots: int, deepen: Callable[[], None], blob_limit: int = 256 << 20) -> None:
+        self.slots = slots
+        self._deepen = deepen
+        self.queue: deque[Task] = deque()
+        self.workers: dict[int, WorkerHandle] = {}
+        self.idle: list[WorkerHandle] = []
+        self.busy_cores = 0
+        self.blobs = BlobStore(blob_limit)
+        self.missing: list[bytes] = []
+        """Blobs to ask the pool for."""
+        self.deep = False
+        """Whether a worker has got more than one attempt at a time since this was last reset."""
+        self._parked: dict[bytes, list[Task]] = {}
+        self._seen: dict[bytes, float] = {}
+        self._codec = Codec()
+
+    # ------------------------------------------------------------------ workers
+
+    def add(self, worker: WorkerHandle) -> None:
+        """A worker has been started; it gets nothing before it is ready."""
+        self.workers[worker.index] = worker
+
+    def ready(self, worker: WorkerHandle) -> None:
+        """A worker is up."""
+        worker.ready = True
+        self.idle.append(worker)
+
+    def remove(self, worker: WorkerHandle) -> tuple[list[Task], list[Task]]:
+        """A worker's process has ended.
+
+        Returns:
+            The attempts that it may have begun, and those that it cannot have begun (they wait again).
+        """
+        del self.workers[worker.index]
+        if worker in self.idle:
+            self.idle.remove(worker)
+        self.busy_cores -= worker.cores
+        back = worker.take_back() + worker.not_begun()
+        self._put_back(back)
+        return [task for task, _, _ in worker.flight.values()], back
+
+    # ------------------------------------------------------------------ tasks
+
+    def hand_out(self) -> None:
+        """Give workers what they can take."""
+        queue = self.queue
+        while queue:
+            task = queue[0]
+            if not self._has_blobs(task):
+                queue.popleft()
+                continue
+            cores = 1 if task.cores == 1.0 else max(1, ceil(task.cores))
+            if self.idle and self.busy_cores + cores <= self.slots:
+                worker = self.idle.pop()
+                if not self._give(worker):
+                    self.idle.append(worker)
+                    return
+                worker.cores = cores
+                self.busy_cores += cores
+                continue
+            steady = self._behind(task) if cores == 1 else None
+            if steady is None or not self._give(steady):
+                return
+
+    def ended(self, worker: WorkerHandle, result: Result) -> bool:
+        """An attempt ended; False if the worker did not have it."""
+        found = worker.ended((result.client, result.tid, result.attempt))
+        if found is None:
+            return False
+        if result.failure is None:
+            code = found[0].code
+            took = result.ended - result.started
+            old = self._seen.get(code)
+            if old is None and len(self._seen) > 10_000:
+                self._seen.clear()
+            # Long ones count at once, short ones pull the average down slowly.
+            self._seen[code] = took if old is None or took > old else old + 0.2 * (took - old)
+        if not worker.flight:
+            self.busy_cores -= worker.cores
+            worker.cores = 0
+            worker.load = 0.0
+            self.idle.append(worker)
+        return True
+
+    def take_back(self, workers: list[WorkerHandle]) -> None:
+        """Take back what waits in the links of these workers; it waits here again."""
+        back: list[Task] = []
+        for worker in workers:
+            if len(worker.open) > 1:
+                back += worker.take_back()
+        self._put_back(back)
+
+    def give_up(self) -> list[Key]:
+        """Empty the queue, and forget what was in it: the pool has it again."""
+        self.take_back(list(self.workers.values()))
+        parked = [task for waiting in self._parked.values() for task in waiting]
+        self._parked.clear()
+        keys = [(task.client, task.tid, task.attempt) for task in [*self.queue, *parked]]
+        self.queue.clear()
+        return keys
+
+    def drop(self, keys: set[Key] | None = None, client: int = 0) -> list[Task]:
+        """Take attempts out that no worker has begun: those named, or all of a client. Returns them."""
+        def wanted(task: Task) -> bool:
+            return task.client == client if keys is None else (task.client, task.tid, task.attempt) in keys
+
+        self.take_back([w for w in self.workers.values() if any(wanted(task) for task, _, _ in w.flight.values())])
+        dropped = [task for task in self.queue if wanted(task)]
+        if dropped:
+            self.queue = deque(task for task in self.queue if not wanted(task))
+        for digest, waiting in list(self._parked.items()):
+            dropped += [task for task in waiting if wanted(task)]
+            self._parked[digest] = [task for task in waiting if not wanted(task)]
+        return dropped
+
+    def blob(self, digest: bytes, data: object) -> None:
+        """A blob came from the pool."""
+        self.blobs.add(digest, data)
+        waiting = self._parked.pop(digest, None)
+        if waiting:
+            self.queue.extendleft(reversed(waiting))
+
+    def send_blob(self, worker: WorkerHandle, digest: bytes) -> None:
+        """A worker asks for a blob (again)."""
+        data = self.blobs.get(digest)
+        if data is None:
+            worker.known.discard(digest)
+            self.missing.append(digest)
+        else:
+            worker.send(self._codec, Blob(digest, data))
+
+    # ------------------------------------------------------------------ stalls
+
+    @property
+    def stallable(self) -> bool:
+        """Whether somebody is idle while packets wait in the links of others."""
+        return bool(self.idle) and not self.queue and any(len(w.open) > 1 for w in self.workers.values())
+
+    def unstall(self, now: float) -> None:
+        """Take back what waits behind an attempt that takes longer than it was expected to."""
+        for worker in self.workers.values():
+            if len(worker.open) <= 1:
+                continue
+            mark = worker.mark
+            if mark != worker.seen_mark:
+                worker.seen_mark, worker.seen_at = mark, now
+            elif now - worker.seen_at >= STALLED_AFTER:
+                self.take_back([worker])
+
+    # ------------------------------------------------------------------ inside
+
+    def _has_blobs(self, task: Task) -> bool:
+        for digest in (task.code, task.captures) if task.captures else (task.code,):
+            if digest not in self.blobs:
+                if digest not in self._parked:
+                    self._parked[digest] = []
+                    self.missing.append(digest)
+                self._parked[digest].append(task)
+                return False
+        return True
+
+    def _expected(self, task: Task) -> float:
+        """Seconds that it will take if it is known to be short, else 0.0."""
+        seen = self._seen.get(task.code)
+        return seen + COST if seen is not None and seen < PACKET_WORK and task.cores <= 1.0 else 0.0
+
+    def _behind(self, task: Task) -> WorkerHandle | None:
+        """The busy worker behind whose work a short attempt may wait."""
+        if not self._expected(task):
+            return None
+        steady = [w for w in self.workers.values() if w.flight and w.steady and w.load < QUEUED_WORK]
+        return min(steady, key=_load) if steady else None
+
+    def _give(self, worker: WorkerHandle) -> bool:
+        """Send a worker the next attempts; False if its link is full."""
+        queue = self.queue
+        first = queue[0]
+        load = self._expected(first)
+        tasks, loads = [first], [load]
+        if load and load < PACKED and len(queue) > 1:
+            most = min(PACKET_TASKS, ceil(len(queue) / len(self.workers)))
+            total = load
+            for place in range(1, most):
+                task = queue[place]
+                load = self._expected(task)
+                total += load
+                if not load or load >= PACKED or total > PACKET_WORK or task.code != first.code:
+                    break
+                if task.captures != first.captures:
+                    break
+                tasks.append(task)
+                loads.append(load)
+        if worker.flight or len(tasks) > 1:
+            if not self.deep:
+                self._deepen()
+            self.deep = True
+        try:
+            self._send_blobs(worker, first)
+            worker.give(self._codec, tasks, loads)
+        except (BlockingIOError, ConnectionError):
+            # Full: its results will come and bring us here again. Gone: its end will be seen, and handled there.
+            return False
+        worker.steady = bool(loads[0]) and (worker.steady or len(worker.flight) == len(tasks))
+        for _ in tasks:
+            queue.popleft()
+        return True
+
+    def _send_blobs(self, worker: WorkerHandle, task: Task) -> None:
+        for digest in (task.code, task.captures) if task.captures else (task.code,):
+            if digest not in worker.known:
+                worker.send(self._codec, Blob(digest, self.blobs.get(digest)))
+
+    def _put_back(self, tasks: list[Task]) -> None:
+        """They wait again, before all others, in the order in which they came."""
+        self.queue.extendleft(reversed(tasks))
+
+
+def _load(worker: WorkerHandle) -> float:
+    return worker.load

@@ -1,0 +1,355 @@
+"""The manager of one node: ``python -P -m shoal.node.manager SPEC``.
+
+It takes tasks from its pool's interchange, hands them to its workers, and sends results back, many in a message where many
+are there. It judges its workers by their process state: one that ends is named, replaced, and what it had begun is lost.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from shoal.errors import ProtocolError, WorkerLost
+from shoal.links import Poll, dial, process_started, receive, send
+from shoal.node import packets
+from shoal.node.bench import DEEP, STALLED_AFTER, Bench
+from shoal.node.crew import WorkerHandle, start_worker
+from shoal.outcome import Failure
+from shoal.serialize import pack_failure
+from shoal.wire.frames import Codec, Outside
+from shoal.wire.messages import (
+    PROTOCOL_VERSION,
+    Blob,
+    Cancel,
+    ClientGone,
+    Goodbye,
+    Heartbeat,
+    Message,
+    NeedBlob,
+    Output,
+    Ready,
+    Recall,
+    Refused,
+    Register,
+    Result,
+    Results,
+    Returned,
+    Running,
+    RunningAttempt,
+    Shutdown,
+    Task,
+    Tasks,
+    Trouble,
+)
+from shoal.wire.starting import ManagerSpec
+
+__all__ = ["HEARTBEAT", "Manager", "main"]
+
+HEARTBEAT = 2.5
+"""Seconds between signs of life."""
+
+LONG = 0.05
+"""Seconds after which an attempt is announced as running, and for which output is gathered."""
+
+START_LIMIT = 60.0
+"""Seconds that a worker may take to come up."""
+
+STRIKES = 3
+"""Workers that may end in a row before they are ready."""
+
+CANCELLED = "concurrent.futures.CancelledError"
+
+
+class Manager:
+    """One node of a block.
+
+    Args:
+        spec: what it was told at its start.
+    """
+
+    def __init__(self, spec: ManagerSpec) -> None:
+        self._spec = spec
+        self._host = socket.gethostname()
+        self._slots = spec.slots or len(os.sched_getaffinity(0))
+        self._bench = Bench(self._slots, self._deepen)
+        self._codec = Codec()
+        self._poll = Poll()
+        self._results: list[Result] = []
+        self._outputs: dict[tuple[int, int, int, str], list[str]] = {}
+        self._outputs_due = 0.0
+        self._next_look = 0.0
+        self._next_beat = 0.0
+        self._strikes = 0
+        self._window = self._slots
+        self._stop: str | None = None
+        for index in range(self._slots):
+            self._start_worker(index)
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._pool = dial(self._context, spec.address)
+        self._poll.add_socket(self._pool, self._from_pool)
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Tasks: self._tasks,
+            Blob: lambda m: self._bench.blob(m.digest, m.data.data if isinstance(m.data, Outside) else m.data),
+            Cancel: lambda m: self._cancel(self._bench.drop({(k[0], k[1], k[2]) for k in m.attempts})),
+            ClientGone: lambda m: self._cancel(self._bench.drop(client=m.client)),
+            Recall: lambda _: self._send(Returned(self._bench.give_up())),
+            Shutdown: self._shutdown,
+            Refused: self._refused,
+        }
+
+    def run(self) -> int:
+        """Work until told to end; returns the exit code."""
+        self._watch_pool_process()
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self._send(Register(PROTOCOL_VERSION, self._spec.block, self._host, os.getpid(), python, self._slots))
+        gc.freeze()
+        while self._stop is None:
+            self._poll.once(self._timeout())
+            self._after()
+        return self._end()
+
+    # ------------------------------------------------------------------ the loop
+
+    def _timeout(self) -> float:
+        now = time.monotonic()
+        due = self._next_beat - now
+        if self._outputs:
+            due = min(due, self._outputs_due - now)
+        if any(w.flight and w.announced != w.mark for w in self._bench.workers.values()):
+            due = min(due, LONG)
+        if self._bench.stallable:
+            due = min(due, STALLED_AFTER)
+        return max(0.0, due)
+
+    def _after(self) -> None:
+        """What is due after each round: work for workers, results for the pool, and now and then a look around."""
+        bench = self._bench
+        bench.hand_out()
+        self._send_results()
+        if bench.missing:
+            missing, bench.missing = bench.missing, []
+            self._send(NeedBlob(missing))
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + 0.4 * STALLED_AFTER
+            self._look_around(now)
+        if now >= self._outputs_due:
+            self._send_outputs()
+
+    def _look_around(self, now: float) -> None:
+        bench = self._bench
+        if now >= self._next_beat:
+            self._beat(now)
+        if bench.stallable:
+            bench.unstall(now)
+            bench.hand_out()
+        running = []
+        for worker in bench.workers.values():
+            mark = worker.mark
+            if not worker.flight or worker.announced == mark or time.time() - worker.begun_at < LONG:
+                continue
+            task = worker.current()
+            if task is not None:
+                worker.announced = mark
+                name = f"{self._host}/{worker.pid}"
+                running.append(RunningAttempt(task.client, task.tid, task.attempt, name, worker.begun_at))
+        if running:
+            self._send(Running(running))
+        for worker in list(bench.workers.values()):
+            if not worker.ready and now - worker.born > START_LIMIT:
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _deepen(self) -> None:
+        """More attempts than slots are about to be with workers: say so first, see ``Heartbeat.window``."""
+        if self._window == self._slots:
+            self._window = self._slots * DEEP
+            self._beat(time.monotonic())
+
+    def _beat(self, now: float) -> None:
+        bench = self._bench
+        self._next_beat = now + HEARTBEAT
+        if not bench.deep and not any(len(w.flight) > 1 for w in bench.workers.values()):
+            self._window = self._slots
+        bench.deep = False
+        self._send(Heartbeat(sum(w.ready for w in bench.workers.values()), self._window))
+
+    # ------------------------------------------------------------------ from the pool
+
+    def _from_pool(self) -> None:
+        while (frames := receive(self._pool)) is not None:
+            try:
+                message = self._codec.decode(frames)
+            except ProtocolError as error:
+                sys.stderr.write(f"a message of the pool was dropped: {error}\n")
+                continue
+            handler = self._handlers.get(type(message))
+            if handler is not None:
+                handler(message)
+
+    def _tasks(self, message: Tasks) -> None:
+        self._bench.queue.extend(message.tasks)
+
+    def _cancel(self, tasks: list[Task]) -> None:
+        for task in tasks:
+            failure = Failure(CANCELLED, "cancelled before it began")
+            self._results.append(Result(task.client, task.tid, task.attempt, [], failure))
+
+    def _shutdown(self, message: Shutdown) -> None:
+        self._stop = message.reason or "told to"
+
+    def _refused(self, message: Refused) -> None:
+        sys.stderr.write(f"the pool refuses this manager: {message.what} is {message.here} there, {message.there} here\n")
+        self._stop = "refused"
+
+    def _send(self, message: Message) -> None:
+        send(self._pool, self._codec.encode(message))
+
+    # ------------------------------------------------------------------ from workers
+
+    def _from_worker(self, worker: WorkerHandle) -> None:
+        while True:
+            try:
+                packet = packets.receive(worker.link, socket.MSG_DONTWAIT)
+                if packet is None:
+                    raise ConnectionResetError
+                message = self._codec.decode(packet[1])
+            except BlockingIOError:
+                return
+            except (ConnectionError, ProtocolError):
+                # It closed its link, or speaks nonsense: its process is of no more use, and its end will be seen.
+                self._poll.remove(worker.link.fileno())
+                os.kill(worker.pid, signal.SIGKILL)
+                return
+            if isinstance(message, Results):
+                for result in message.results:
+                    if self._bench.ended(worker, result):
+                        self._results.append(result)
+            elif isinstance(message, Output):
+                self._output(message)
+            elif isinstance(message, Ready):
+                self._strikes = 0
+                self._bench.ready(worker)
+                self._next_beat = 0.0
+                self._next_look = 0.0
+            elif isinstance(message, NeedBlob):
+                for digest in message.digests:
+                    self._bench.send_blob(worker, digest)
+
+    def _output(self, message: Output) -> None:
+        key = (message.client, message.tid, message.attempt, message.stream)
+        if not self._outputs:
+            self._outputs_due = max(time.monotonic(), self._outputs_due + LONG)
+        self._outputs.setdefault(key, []).append(message.text)
+
+    def _send_results(self) -> None:
+        if self._results:
+            # What a task printed arrives before its end.
+            self._send_outputs()
+            results, self._results = self._results, []
+            self._send(Results(results))
+
+    def _send_outputs(self) -> None:
+        if not self._outputs:
+            return
+        outputs, self._outputs = self._outputs, {}
+        self._outputs_due = time.monotonic()
+        for (client, tid, attempt, stream), texts in outputs.items():
+            self._send(Output(client, tid, attempt, stream, "".join(texts)))
+
+    # ------------------------------------------------------------------ the lives of workers
+
+    def _start_worker(self, index: int) -> None:
+        spec = self._spec
+        worker = start_worker(index, spec.folder, f"block-{spec.block}", self._host, time.monotonic())
+        self._bench.add(worker)
+        self._poll.add(worker.link.fileno(), lambda: self._from_worker(worker))
+        self._poll.add(worker.pidfd, lambda: self._worker_ended(worker))
+
+    def _worker_ended(self, worker: WorkerHandle) -> None:
+        self._from_worker(worker)
+        self._poll.remove(worker.link.fileno())
+        self._poll.remove(worker.pidfd)
+        how = worker.reap()
+        begun, _ = self._bench.remove(worker)
+        name = f"{self._host}/{worker.pid}"
+        for task in begun:
+            label = f"task {task.tid} ({task.label})" if task.label else f"task {task.tid}"
+            failure = pack_failure(WorkerLost(label, f"worker {name}", how))
+            failure.lost = True
+            started = worker.begun_at if worker.flight[task.client, task.tid, task.attempt][1] == worker.mark else 0.0
+            self._results.append(Result(task.client, task.tid, task.attempt, [], failure, name, started, time.time()))
+        if worker.ready:
+            self._send(Trouble("worker", f"worker {name} ended: {how}"))
+        else:
+            self._strikes += 1
+            if self._strikes == STRIKES:
+                text = f"{STRIKES} workers in a row ended before they were ready, the last with {how}"
+                self._send(Trouble("worker", f"{text}\n{worker.stderr_tail()}", fatal=True))
+        worker.close()
+        if self._strikes < STRIKES:
+            self._start_worker(worker.index)
+
+    # ------------------------------------------------------------------ ends
+
+    def _watch_pool_process(self) -> None:
+        spec = self._spec
+        if not spec.pool_pid:
+            return
+        try:
+            fd = os.pidfd_open(spec.pool_pid)
+        except ProcessLookupError:
+            _end_group()
+            return
+        if process_started(spec.pool_pid) != spec.pool_started:
+            _end_group()
+        self._poll.add(fd, _end_group)
+
+    def _end(self) -> int:
+        """End in good order: workers see their links close and have a moment to leave."""
+        self._send(Goodbye())
+        workers = list(self._bench.workers.values())
+        for worker in workers:
+            self._poll.remove(worker.link.fileno())
+            self._poll.remove(worker.pidfd)
+            with suppress(BlockingIOError, ConnectionError):
+                worker.send(self._codec, Shutdown())
+        deadline = time.monotonic() + 1.0
+        for worker in workers:
+            while time.monotonic() < deadline and os.waitid(
+                os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
+            ) is None:
+                time.sleep(0.005)
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.reap()
+        self._context.destroy(linger=200)
+        return 4 if self._stop == "refused" else 0
+
+
+def _end_group() -> None:
+    """The pool is gone: end this block's processes, this one included, whatever they are doing."""
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def main() -> None:
+    """Run a manager as its spec file says."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ManagerSpec)
+    os.chdir(spec.cwd)
+    sys.exit(Manager(spec).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""The pool process: an interchange and its blocks in one loop."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from shoal.blocks.provider import Job, JobState
+from shoal.blocks.scaling import Block, BlockChange, CancelBlock, CapacityGone, DrainBlock, Scaling, SubmitBlock
+from shoal.blocks.scaling import Command as BlockCommand
+from shoal.blocks.states import BlockState
+from shoal.dispatch.events import CapacityExpected, CapacityLost, DrainRequested, Ticked
+from shoal.dispatch.machine import Dispatcher
+from shoal.errors import WorkerStartFailed
+from shoal.events import BlockChanged, ManagerLeft, ManagerRegistered, PoolEnded, PoolStarted, WorkerEnded
+from shoal.links import Gate, Poll, listen, process_started
+from shoal.pool.connection import Connection, remove_connection, write_connection
+from shoal.pool.interchange import PYTHON, Interchange
+from shoal.pool.jobs import Jobs, Submitted
+from shoal.pool.journal import Journal
+from shoal.pool.peers import ManagerPeer
+from shoal.pool.spec import PoolSpec
+from shoal.serialize import pack_failure
+from shoal.wire.messages import (
+    PROTOCOL_VERSION,
+    BlockStatus,
+    ManagerStatus,
+    PoolStatus,
+    Scale,
+    Shutdown,
+    StatusRequest,
+    Trouble,
+)
+from shoal.wire.starting import Address, ManagerSpec
+
+__all__ = ["PoolServer"]
+
+TICK = 1.0
+"""Seconds between looks at what only time tells."""
+
+UNEVEN_TICK = 0.05
+"""The same while attempts wait behind others although there is room elsewhere."""
+
+SLOW_START = 30.0
+"""Seconds after which a block without a manager is mentioned."""
+
+
+class PoolServer:
+    """One pool.
+
+    Args:
+        spec: what it is.
+        journal: where its facts go.
+    """
+
+    def __init__(self, spec: PoolSpec, journal: Journal) -> None:
+        self._spec = spec
+        self._folder = Path(spec.folder)
+        self._journal = journal
+        self._started = time.time()
+        self._trouble = ""
+        self._stop: str | None = None
+        self._slow: set[int] = set()
+        self._watches: dict[int, int] = {}
+        self._poll = Poll()
+        self._scaling = Scaling(spec.provider.min_blocks, spec.provider.max_blocks)
+        self._slots = spec.max_workers_per_node or len(os.sched_getaffinity(0))
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._gate: Gate | None = None
+        client_door, clients = listen(self._context, spec.clients, self._need_gate, "clients")
+        manager_door, self._managers_at = listen(self._context, spec.managers, self._need_gate, "managers")
+        self._connection = self._connect(clients)
+        self._jobs = Jobs(spec.provider.open())
+        self._poll.add(self._jobs.fd, self._provider_answered)
+        self._interchange = Interchange(
+            spec.name, (client_door, manager_door), self._poll, Dispatcher(self._slots), self
+        )
+
+    def run(self) -> None:
+        """Serve until told to end, or until the owner is gone."""
+        try:
+            self._serve()
+        finally:
+            self._end()
+
+    def _serve(self) -> None:
+        self._journal.append(
+            PoolStarted(self._started, self._spec.name, self._connection.host, os.getpid(), sys.version.split()[0],
+                        self._spec.version, msgspec.json.encode(self._spec.provider).decode())
+        )
+        self._watch_owner()
+        self._watch_signals()
+        self._carry_out(self._scaling.target_set(self._spec.provider.init_blocks, [], time.monotonic()))
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        due = time.monotonic() + TICK
+        while self._stop is None:
+            now = time.monotonic()
+            if now >= due:
+                self._tick(now)
+                due = now + (UNEVEN_TICK if self._interchange.machine.uneven else TICK)
+            elif self._interchange.machine.uneven:
+                due = min(due, now + UNEVEN_TICK)
+            self._poll.once(max(0.0, due - now))
+            self._interchange.flush()
+
+    # ------------------------------------------------------------------ start and end
+
+    def _connect(self, clients: Address) -> Connection:
+        spec = self._spec
+        connection = Connection(
+            name=spec.name, kind="embedded" if spec.owner_pid else "lasting", pid=os.getpid(),
+            pid_started=process_started(os.getpid()), started=self._started, host=os.uname().nodename,
+            protocol=PROTOCOL_VERSION, python=PYTHON, clients=clients, folder=spec.folder,
+            sockets=spec.sockets, log=str(self._folder / "pool.log"), owner=spec.owner,
+        )
+        write_connection(connection, Path(spec.connection))
+        return connection
+
+    def _need_gate(self) -> Gate:
+        if self._gate is None:
+            self._gate = gate = Gate(self._context)
+            self._poll.add_socket(gate.socket, gate.answer)
+        return self._gate
+
+    def _watch_owner(self) -> None:
+        owner = self._spec.owner_pid
+        if not owner:
+            return
+        if os.getppid() != owner:
+            # It ended before this process came to watch it; its pid may be another's by now.
+            self._stop = "the session that it belongs to has ended"
+            return
+        self._poll.add(os.pidfd_open(owner), lambda: self._stop_for("the session that it belongs to has ended"))
+
+    def _watch_signals(self) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: self._stop_for("SIGTERM"))
+        # The handler runs between two waits; writing to this pipe ends the one at hand.
+        readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writable)
+        self._poll.add(readable, lambda: self._poll_woken(readable))
+
+    def _poll_woken(self, fd: int) -> None:
+        os.read(fd, 4096)
+
+    def _stop_for(self, reason: str) -> None:
+        self._stop = self._stop or reason
+
+    def _end(self) -> None:
+        for fd in self._watches.values():
+            self._poll.remove(fd)
+        self._jobs.close(timeout=5.0)
+        remove_connection(self._connection, Path(self._spec.connection))
+        self._journal.append(PoolEnded(time.time(), self._stop or ""))
+        self._context.destroy(linger=100)
+
+    # ------------------------------------------------------------------ blocks
+
+    def _carry_out(self, commands: list[BlockCommand]) -> None:
+        for command in commands:
+            match command:
+                case SubmitBlock(block):
+                    self._jobs.submit(block, self._job(block))
+                case CancelBlock(block, job):
+                    self._unwatch(block)
+                    self._drop_managers(block)
+                    if job:
+                        self._jobs.cancel(job)
+                case DrainBlock(block):
+                    for peer in list(self._interchange.managers.values()):
+                        if peer.block == block:
+                            self._interchange.tell(DrainRequested(peer.number))
+                case BlockChange(block, state, job, message):
+                    self._journal.append(BlockChanged(time.time(), block, state.value, job, message))
+                    if state is BlockState.FAILED:
+                        self._say(Trouble("block", f"block {block} of pool '{self._spec.name}' failed: {message}"))
+                case CapacityGone(reason):
+                    first, _, rest = reason.partition("\n")
+                    failure = pack_failure(WorkerStartFailed(self._spec.name, first, rest))
+                    self._interchange.tell(CapacityLost(failure))
+                    self._say(Trouble("block", f"pool '{self._spec.name}' cannot run tasks: {reason}", fatal=True))
+
+    def _job(self, block: int) -> Job:
+        spec = self._spec
+        name = f"block-{block}"
+        path = str(self._folder / f"{name}.json")
+        told = ManagerSpec(spec.name, self._managers_at, block, spec.max_workers_per_node, spec.folder, spec.cwd,
+                           os.getpid(), self._connection.pid_started)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(msgspec.json.encode(told))
+        return Job(name, (sys.executable, "-P", "-m", "shoal.node.manager", path), spec.folder)
+
+    def _provider_answered(self) -> None:
+        for answer in self._jobs.answers():
+            now = time.monotonic()
+            if isinstance(answer, Submitted):
+                self._watch_job(answer)
+                self._carry_out(self._scaling.accepted(answer.block, answer.job, now))
+                continue
+            block, status = answer
+            if status.state in (JobState.ENDED, JobState.FAILED):
+                self._interchange.read_managers()
+                self._drop_managers(block, _first_line(status.message))
+                message = f"its process ended with {status.message}"
+                self._carry_out(self._scaling.ended(block, message, now))
+
+    def _watch_job(self, answer: Submitted) -> None:
+        block, job, fd = answer.block, answer.job, answer.watch
+        if fd is None:
+            return
+
+        def ended() -> None:
+            self._unwatch(block)
+            self._jobs.look(block, job)
+
+        self._watches[block] = fd
+        self._poll.add(fd, ended)
+
+    def _unwatch(self, block: int) -> None:
+        fd = self._watches.pop(block, None)
+        if fd is not None:
+            self._poll.remove(fd)
+
+    def _drop_managers(self, block: int, reason: str = "its block was ended") -> None:
+        for peer in list(self._interchange.managers.values()):
+            if peer.block == block:
+                self._interchange.drop_manager(peer, True, reason)
+
+    def _tick(self, now: float) -> None:
+        self._carry_out(self._scaling.ticked(now))
+        self._interchange.tell(Ticked())
+        for block in self._scaling.live():
+            early = block.state in (BlockState.REQUESTED, BlockState.PENDING)
+            if early and now - block.since > SLOW_START and block.number not in self._slow:
+                self._slow.add(block.number)
+                log = self._folder / f"block-{block.number}.err"
+                text = f"block {block.number} of pool '{self._spec.name}' has not come up in {SLOW_START:.0f} s; see {log}"
+                self._say(Trouble("block", text))
+
+    # ------------------------------------------------------------------ what the interchange tells (Keeper)
+
+    def manager_arrived(self, peer: ManagerPeer) -> bool:
+        """Let a manager join if its block is wanted."""
+        before = self._scaling.blocks.get(peer.block)
+        if before is None or before.draining or not self._scaling.arrived(peer.block, time.monotonic()):
+            return False
+        self._carry_out(self._scaling.ticked(time.monotonic()))
+        self._journal.append(
+            ManagerRegistered(time.time(), peer.number, peer.block, peer.host, peer.pid, peer.slots)
+        )
+        return True
+
+    def manager_heard(self, peer: ManagerPeer) -> None:
+        """Note that a block has workers."""
+        if peer.workers:
+            self._scaling.worked(peer.block, time.monotonic())
+
+    def manager_left(self, peer: ManagerPeer, lost: bool, reason: str) -> None:
+        """Write it down."""
+        block = self._scaling.blocks.get(peer.block)
+        self._journal.append(ManagerLeft(time.time(), peer.number, lost and not (block and block.draining), reason))
+
+    def manager_timed_out(self, peer: ManagerPeer, reason: str) -> None:
+        """End the block: its attempts may be run again elsewhere."""
+        self._carry_out(self._scaling.failed(peer.block, f"{peer.name} was lost: {reason}", time.monotonic()))
+
+    def trouble(self, peer: ManagerPeer, trouble: Trouble) -> None:
+        """Pass it on; a fatal one is the end of the block."""
+        if trouble.kind == "worker":
+            self._journal.append(WorkerEnded(time.time(), peer.name, trouble.text))
+        if trouble.fatal:
+            self._carry_out(self._scaling.failed(peer.block, trouble.text, time.monotonic()))
+        else:
+            self._say(trouble)
+
+    def ordered(self, identity: bytes, message: StatusRequest | Scale | Shutdown) -> None:
+        """Answer a question about the pool, scale it, or end it."""
+        if isinstance(message, Shutdown):
+            self._stop_for(message.reason or "told to")
+            return
+        if isinstance(message, Scale):
+            self._interchange.tell(CapacityExpected())
+            self._carry_out(self._scaling.target_set(message.blocks, self._idle_blocks(), time.monotonic()))
+        self._interchange.to_client(identity, self.status(message.ticket))
+
+    # ------------------------------------------------------------------ what is where
+
+    def status(self, ticket: int) -> PoolStatus:
+        """The pool at this moment."""
+        machine, interchange = self._interchange.machine, self._interchange
+        waiting = machine.waiting
+        provider = type(self._spec.provider).__name__
+        blocks = [_block_status(b, provider) for b in self._scaling.blocks.values()]
+        return PoolStatus(
+            ticket=ticket, name=self._spec.name, started=self._started, queued=waiting,
+            running=len(machine.attempts) - waiting, done=machine.done, target=self._scaling.target, blocks=blocks,
+            managers=[self._manager_status(p) for p in interchange.managers.values()],
+            clients=[c.name for c in interchange.clients.values()], trouble=self._trouble,
+        )
+
+    def _manager_status(self, peer: ManagerPeer) -> ManagerStatus:
+        known = self._interchange.machine.managers.get(peer.number)
+        held = len(known.outstanding) if known else 0
+        silent = time.monotonic() - known.heard if known else 0.0
+        return ManagerStatus(peer.number, peer.block, peer.host, peer.pid, peer.slots, peer.workers,
+                             min(held, peer.slots), max(0, held - peer.slots), silent)
+
+    def _idle_blocks(self) -> list[int]:
+        busy = {m.block for m in self._interchange.machine.managers.values() if m.outstanding}
+        return [number for number in self._scaling.blocks if number not in busy]
+
+    def _say(self, trouble: Trouble) -> None:
+        self._trouble = trouble.text
+        sys.stderr.write(trouble.text + "\n")
+        self._interchange.broadcast(trouble)
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _block_status(block: Block, provider: str) -> BlockStatus:
+    since = time.time() - (time.monotonic() - block.since)
+    state = "draining" if block.draining and block.state is BlockState.RUNNING else block.state.value
+    return BlockStatus(block.number, state, provider, block.job, since, block.message)

@@ -1,0 +1,134 @@
+"""Starting pool processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from shoal.blocks.providers.local import LocalProvider
+from shoal.errors import PoolExists, PoolStartFailed
+from shoal.links import folder_address, own_folder, process_started, socket_folder
+from shoal.pool.connection import Connection, connection_path, is_alive, pools_folder, read_file
+from shoal.pool.spec import PoolSpec
+from shoal.wire.messages import PROTOCOL_VERSION
+
+__all__ = ["make_spec", "spawn_pool", "stderr_tail"]
+
+START_LIMIT = 10.0
+"""Seconds that a pool may take to write its connection file, where that has to be waited for."""
+
+TAIL = 4096
+
+
+def make_spec(name: str, provider: LocalProvider, *, max_workers_per_node: int | None = None, owner: str = "",
+              folder: Path | None = None, lasting: bool = False) -> PoolSpec:
+    """Describe a pool that is about to be started.
+
+    Args:
+        name: its name.
+        provider: where its blocks come from.
+        max_workers_per_node: workers of each manager; None for one a core.
+        owner: for people: the notebook or script that starts it.
+        folder: where its logs go; None for a folder beside its connection file.
+        lasting: it outlives this process.
+
+    Raises:
+        ConfigurationError: the name is none that a pool can have.
+        PoolExists: a pool of that name is running.
+    """
+    path = connection_path(name)
+    found = read_file(path)
+    if found is not None and is_alive(found):
+        raise PoolExists(name)
+    sockets = socket_folder()
+    return PoolSpec(
+        name=name,
+        provider=provider,
+        folder=str(own_folder(folder if folder is not None else pools_folder() / f"{name}.d")),
+        sockets=str(sockets),
+        cwd=str(Path.cwd()),
+        connection=str(path),
+        clients=folder_address(sockets, "clients"),
+        managers=folder_address(sockets, "managers"),
+        max_workers_per_node=max_workers_per_node or 0,
+        owner_pid=0 if lasting else os.getpid(),
+        owner=owner,
+        version=_version(),
+    )
+
+
+def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start a pool process.
+
+    Returns at once where the clients' address is known beforehand: one may connect before the pool listens.
+
+    Returns:
+        The process, and the connection (its file may not be written yet).
+
+    Raises:
+        PoolStartFailed: it ended, or did not write its connection file in time.
+    """
+    folder = Path(spec.folder)
+    path = folder / "pool.json"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(msgspec.json.encode(spec))
+    err = os.open(folder / "pool.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "shoal.pool", str(path)],
+            stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True,
+        )
+    except OSError as error:
+        raise PoolStartFailed(spec.name, str(error)) from None
+    finally:
+        os.close(err)
+    if spec.clients is None:
+        return process, wait_for_file(spec, process)
+    return process, Connection(
+        name=spec.name, kind="embedded" if spec.owner_pid else "lasting", pid=process.pid,
+        pid_started=process_started(process.pid), started=time.time(), host=os.uname().nodename,
+        protocol=PROTOCOL_VERSION, python=f"{sys.version_info.major}.{sys.version_info.minor}", clients=spec.clients,
+        folder=spec.folder, sockets=spec.sockets, log=str(folder / "pool.log"), owner=spec.owner,
+    )
+
+
+def wait_for_file(spec: PoolSpec, process: subprocess.Popen[bytes]) -> Connection:
+    """The connection of a pool that is starting, once it has written it.
+
+    Raises:
+        PoolStartFailed: it ended, or did not write its connection file in time.
+    """
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        found = read_file(Path(spec.connection))
+        if found is not None and found.pid == process.pid:
+            return found
+        if process.poll() is not None:
+            raise PoolStartFailed(spec.name, f"it ended with exit code {process.returncode}", stderr_tail(spec.folder))
+        time.sleep(0.01)
+    raise PoolStartFailed(spec.name, f"it did not come up within {START_LIMIT:.0f} s", stderr_tail(spec.folder))
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to load
+
+    try:
+        return version("shoal")
+    except PackageNotFoundError:
+        return ""  # run from a source tree that is not installed
+
+
+def stderr_tail(folder: str) -> str:
+    """The end of what a pool process wrote to its stderr."""
+    try:
+        with (Path(folder) / "pool.err").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
