@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -16,7 +18,16 @@ HERE = Path(__file__).parent
 def pytest_configure(config: pytest.Config) -> None:
     """Pools of the tests have a state folder of their own: nobody's pools are listed, stopped or left behind."""
     home = os.environ["SHOAL_HOME"] = tempfile.mkdtemp(prefix="shoal-tests-")
-    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    config.add_cleanup(lambda: _forget(home))
+
+
+def _forget(home: str) -> None:
+    """End the pools that tests have left behind, and remove their folder."""
+    for file in Path(home).glob("pools/*.json"):
+        connection = json.loads(file.read_text())
+        print(f"a test left the pool '{connection['name']}' running")
+        os.kill(connection["pid"], signal.SIGKILL)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

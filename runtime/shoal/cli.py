@@ -90,8 +90,14 @@ def _list(options: argparse.Namespace) -> int:
         table.add_column(heading, justify="right" if heading in ("queued", "running", "workers", "process") else "left")
     for info in pools:
         table.add_row(*_row(info))
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    console.width = max(console.width, _TABLE_WIDTH)
+    console.print(table)
     return 0
+
+
+_TABLE_WIDTH = 110
+"""Columns that the list of pools may take even where the terminal seems narrower: a cut name is no use."""
 
 
 def _row(info: PoolInfo) -> list[str]:

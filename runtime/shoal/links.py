@@ -21,8 +21,18 @@ import zmq.utils.z85
 from shoal.errors import ConfigurationError
 from shoal.wire.starting import Address
 
-__all__ = ["Gate", "Poll", "dial", "folder_address", "listen", "own_folder", "process_started", "receive",
-           "send", "socket_folder"]
+__all__ = [
+    "Gate",
+    "Poll",
+    "dial",
+    "folder_address",
+    "listen",
+    "own_folder",
+    "process_started",
+    "receive",
+    "send",
+    "socket_folder",
+]
 
 PATH_LIMIT = 100
 """Unix socket paths up to this many bytes work everywhere (the kernel takes 107)."""
@@ -116,8 +126,9 @@ class Gate:
             self.socket.send_multipart([version, ticket, status, text, b"peer" if known else b"", b""])
 
 
-def listen(context: zmq.Context[Any], wanted: Address | None, gate: Callable[[], Gate], domain: str
-           ) -> tuple[zmq.Socket[Any], Address]:
+def listen(
+    context: zmq.Context[Any], wanted: Address | None, gate: Callable[[], Gate], domain: str
+) -> tuple[zmq.Socket[Any], Address]:
     """Open a door: a bound ROUTER.
 
     Args:

@@ -8,13 +8,14 @@ could be pickled, the exception itself, so that ``except`` works as at home.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from shoal.errors import RemoteError
+from shoal.errors import RemoteError, TaskError
 
-__all__ = ["Failure", "Outcome", "Payload", "Raised", "Skipped", "TracebackLine", "Value", "in_one_line"]
+__all__ = ["Failure", "Outcome", "Payload", "Raised", "Skipped", "TracebackLine", "Value", "in_one_line", "split_outputs"]
 
 
 class Payload(msgspec.Struct, array_like=True):
@@ -133,6 +134,27 @@ class Skipped:
 
 Outcome = Value | Failure | Raised | Skipped
 """How a task ends."""
+
+
+def split_outputs(result: Any, outputs: Sequence[str], label: str) -> list[Any]:
+    """The objects of a task's outputs, in order: the result itself where there is one unnamed output.
+
+    Args:
+        result: what the task's function returned.
+        outputs: the names of its outputs; empty for one unnamed.
+        label: the words for the task in the error.
+
+    Raises:
+        TaskError: the function did not return a mapping with all these names.
+    """
+    if not outputs:
+        return [result]
+    if not isinstance(result, Mapping):
+        raise TaskError(f"{label} has the outputs {', '.join(outputs)}, so it must return a mapping; it returned a {type(result).__name__}")
+    missing = [name for name in outputs if name not in result]
+    if missing:
+        raise TaskError(f"{label} returned no value for its output {', '.join(missing)}")
+    return [result[name] for name in outputs]
 
 
 def in_one_line(failure: Failure | Raised) -> str:

@@ -37,11 +37,14 @@ __all__ = ["Session"]
 class _Record:
     """What the session keeps of an unfinished task."""
 
-    __slots__ = ("executor", "failures", "future", "on_output", "prepared")
+    __slots__ = ("executor", "failures", "future", "inputs", "on_output", "prepared")
 
-    def __init__(self, future: TaskFuture[Any], prepared: Any, executor: Executor | None) -> None:
+    def __init__(
+        self, future: TaskFuture[Any], prepared: Any, executor: Executor | None, inputs: Sequence[ValueFuture[Any]] = ()
+    ) -> None:
         self.future = future
         self.prepared = prepared
+        self.inputs = inputs
         self.executor = executor
         self.failures: list[Failure | Raised] = []
         self.on_output: Callable[[str, str], None] | None = None
@@ -135,10 +138,10 @@ class Session:
         with self._lock:
             if self._closed is not None:
                 raise self._ended()
-            inputs = self._adopt(prepared) if prepared.inputs else []
+            inputs = self._adopt(prepared.inputs) if prepared.inputs else ()
             tid = next(self._next_tid)
             future: TaskFuture[Any] = TaskFuture(self, tid, name, call.outputs)
-            record = self._records[tid] = _Record(future, prepared, executor)
+            record = self._records[tid] = _Record(future, prepared, executor, inputs)
             record.on_output = on_output
             waiting, failed = self._look_at(inputs)
             self._log.append(
@@ -174,14 +177,12 @@ class Session:
             return candidates[0]
         return min(candidates, key=lambda e: (e.outstanding() + 1) / max(1, e.slots()))
 
-    def _adopt(self, prepared: Any) -> list[ValueFuture[Any]]:
+    def _adopt(self, inputs: Sequence[Future[Any]]) -> list[ValueFuture[Any]]:
         """Inputs as futures of this session: a foreign one gets a vertex of its own, so that the graph shows it."""
-        adopted = [
+        return [
             future if isinstance(future, ValueFuture) and future.owner is self else self._stand_in(future)
-            for future in prepared.inputs
+            for future in inputs
         ]
-        prepared.inputs = adopted
-        return adopted
 
     def _stand_in(self, foreign: Future[Any]) -> TaskFuture[Any]:
         tid = next(self._next_tid)
@@ -235,8 +236,7 @@ class Session:
     def _attempt(self, command: graph.Launch, record: _Record) -> Attempt | None:
         if record.prepared is None:
             return None
-        values = [future.outcome for future in record.prepared.inputs]
-        return Attempt(command.tid, command.attempt, record.prepared, values)
+        return Attempt(command.tid, command.attempt, record.prepared, record.inputs)
 
     def _end(self, command: graph.End, record: _Record, ended: Ended | None) -> None:
         future = record.future
@@ -260,7 +260,7 @@ class Session:
         self._log.append(TaskEnded(time.time(), command.tid, command.state.name.lower(), line))
 
     def _skipped(self, record: _Record, cause: int | None) -> Skipped:
-        source = next(f for f in record.prepared.inputs if f.tid == cause)
+        source = next(f for f in record.inputs if f.tid == cause)
         outcome = source.outcome
         if isinstance(outcome, Skipped):
             return Skipped(outcome.root, (source.describe(), *outcome.path))

@@ -8,8 +8,8 @@ from typing import Any
 
 from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.futures import find_futures, replace_futures
-from shoal.outcome import Failure, Raised, Value
+from shoal.futures import ValueFuture, find_futures, replace_futures
+from shoal.outcome import Failure, Raised, Value, split_outputs
 from shoal.wire.messages import PoolStatus
 
 __all__ = ["FakeClock", "ManualExecutor"]
@@ -46,10 +46,9 @@ class _PreparedManually:
         self.call = call
         self.inputs: Sequence[Any] = find_futures((call.args, call.kwargs))
         self.code = self.captures = self.arguments = b""
-        self._originals = list(self.inputs)
 
-    def arguments_with(self, values: Sequence[Value]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        objects = {id(f): v.object for f, v in zip(self._originals, values, strict=True)}
+    def arguments_with(self, inputs: Sequence[ValueFuture[Any]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        objects = {id(original): source.result() for original, source in zip(self.inputs, inputs, strict=True)}
         args, kwargs = replace_futures((self.call.args, self.call.kwargs), objects)
         return args, kwargs
 
@@ -93,13 +92,13 @@ class ManualExecutor:
     def run(self, attempt: Attempt) -> None:
         """Call an attempt's function here and now, and report how it ended."""
         call = attempt.prepared.call
-        args, kwargs = attempt.prepared.arguments_with(attempt.values)
+        args, kwargs = attempt.prepared.arguments_with(attempt.inputs)
         try:
             result = call.function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
             self.fail(attempt, Raised(error))
         else:
-            values = [Value(object=result[name]) for name in call.outputs] or [Value(object=result)]
+            values = [Value(object=item) for item in split_outputs(result, call.outputs, call.label)]
             self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, None, "here", 1.0, 2.0)])
 
     def run_all(self) -> None:

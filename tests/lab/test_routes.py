@@ -18,6 +18,7 @@ ROUTES = [
     (("shoal", "pools"), "POST", '{"name": "x"}'),
     (("shoal", "pools", "x"), "PATCH", '{"blocks": 1}'),
     (("shoal", "pools", "x"), "DELETE", None),
+    (("shoal", "bokeh", "bokeh.min.js"), "GET", None),
 ]
 
 
@@ -109,3 +110,13 @@ async def test_the_life_of_a_pool(jp_fetch):
 
     stopped = await jp_fetch("shoal", "pools", "life", method="DELETE", request_timeout=60)
     assert json.loads(stopped.body)["pools"] == []
+
+
+async def test_bokeh_comes_from_this_server(jp_fetch):
+    """The page gets BokehJS of the installed Bokeh, and no other file of it."""
+    response = await jp_fetch("shoal", "bokeh", "bokeh.min.js")
+    assert response.headers["Content-Type"].startswith(("text/javascript", "application/javascript"))
+    assert len(response.body) > 100_000
+    with pytest.raises(HTTPClientError) as failed:
+        await jp_fetch("shoal", "bokeh", "..%2Fserver.py")
+    assert failed.value.code == 404

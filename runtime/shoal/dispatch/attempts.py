@@ -81,8 +81,21 @@ class Client:
 class Manager:
     """One manager: what it has, in the order in which it was sent, and how much more it may get."""
 
-    __slots__ = ("block", "free", "heard", "known", "load", "longs", "moved", "name", "number", "outstanding", "slots",
-                 "state", "window")
+    __slots__ = (
+        "block",
+        "free",
+        "heard",
+        "known",
+        "load",
+        "longs",
+        "moved",
+        "name",
+        "number",
+        "outstanding",
+        "slots",
+        "state",
+        "window",
+    )
 
     def __init__(self, number: int, block: int, slots: int, name: str, now: float) -> None:
         self.number = number
@@ -98,12 +111,18 @@ class Manager:
         """Seconds of work of the other attempts there."""
         self.outstanding: dict[Key, Attempt] = {}
         self.known: set[bytes] = set()
-        self.window = slots
+        self.window = 0
+        """How many attempts its workers may have, as it last said; 0 while it has no workers."""
         self.heard = now
         self.moved = now
         """When it last ended or gave back an attempt."""
 
     def may_have_begun(self) -> list[tuple[Attempt, bool]]:
-        """All that it has, each with whether a worker may have begun it."""
+        """All that it has, each with whether a worker may have begun it.
+
+        Managers hand out in the order in which they were sent to, and as many results as they have slots may have been
+        on their way when they were lost.
+        """
         running = AttemptState.RUNNING
-        return [(a, i < self.window or a.state is running) for i, a in enumerate(self.outstanding.values())]
+        edge = self.window + self.slots if self.window else 0
+        return [(a, i < edge or a.state is running) for i, a in enumerate(self.outstanding.values())]

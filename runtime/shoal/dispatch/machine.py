@@ -85,8 +85,13 @@ class Dispatcher(Book):
         suspect_after, lost_after: see the constants.
     """
 
-    def __init__(self, most_cores: int = 0, blob_limit: int = 256 << 20, suspect_after: float = SUSPECT_AFTER,
-                 lost_after: float = LOST_AFTER) -> None:
+    def __init__(
+        self,
+        most_cores: int = 0,
+        blob_limit: int = 256 << 20,
+        suspect_after: float = SUSPECT_AFTER,
+        lost_after: float = LOST_AFTER,
+    ) -> None:
         super().__init__(blob_limit)
         self.most_cores = most_cores
         self.suspect_after = suspect_after

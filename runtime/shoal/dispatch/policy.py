@@ -171,7 +171,7 @@ class Places:
         if attempt.load:
             manager.load -= attempt.load
         else:
-            manager.longs -= attempt.cores
+            manager.longs -= 1
         if manager.state is _UP and after > 0:
             free = self._free
             if before > 0:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from shoal.futures import ValueFuture
 from shoal.outcome import Failure, Raised, Value
 from shoal.serialize import FunctionImage
 from shoal.task import Resources
@@ -58,12 +59,18 @@ class Prepared(Protocol):
 
 
 class Attempt(NamedTuple):
-    """An attempt to launch. ``values`` are those of ``prepared.inputs``, in the same order."""
+    """An attempt to launch.
+
+    Args:
+        tid, attempt: which.
+        prepared: what the executor's ``prepare`` made.
+        inputs: a future of the session for each of ``prepared.inputs``, in the same order; all have their values.
+    """
 
     tid: int
     attempt: int
     prepared: Any
-    values: Sequence[Value]
+    inputs: Sequence[ValueFuture[Any]]
 
 
 class Ended(NamedTuple):

@@ -19,6 +19,7 @@ from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import PoolLost, PoolStartFailed, ShoalError
 from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
+from shoal.futures import ValueFuture
 from shoal.links import dial
 from shoal.outcome import Failure, Payload, Raised, Value
 from shoal.pool.connection import Connection, read_connection, remove_connection
@@ -218,14 +219,13 @@ class PoolExecutor:
 
     def task_for(self, attempt: Attempt) -> tuple[Task, list[Blob]] | None:
         """The message of an attempt, with the blobs that the pool has not had from us."""
-        tid, number, prepared, values = attempt
+        tid, number, prepared, sources = attempt
         key = (tid, number)
         if key not in self._outstanding:
             return None  # dropped before it left
         try:
             inputs = [
-                Input(future.tid, getattr(future, "index", 0), _payload(value, future))
-                for future, value in zip(prepared.inputs, values, strict=True)
+                Input(source.tid, getattr(source, "index", 0), _payload(source)) for source in sources
             ]
         except ShoalError as error:  # a value made in this process that cannot travel
             self._answer(Ended(tid, number, (), Raised(error), final=True))
@@ -324,10 +324,12 @@ class PoolExecutor:
         return PoolLost(name, reason, tail) if self._link.welcomed else PoolStartFailed(name, reason, tail)
 
 
-def _payload(value: Value, future: Any) -> Payload:
+def _payload(source: ValueFuture[Any]) -> Payload:
+    value = source.outcome
+    assert isinstance(value, Value), "an attempt is launched when its inputs have their values"
     if value.payload is not None:
         return value.payload
-    return outside(pack(value.object, what=f"the result of {future.describe()}"))
+    return outside(pack(value.object, what=f"the result of {source.describe()}"))
 
 
 def _far(blob: bytes) -> Any:

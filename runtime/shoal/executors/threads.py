@@ -12,11 +12,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from shoal.errors import ConfigurationError, TaskError
+from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.futures import find_futures, replace_futures
-from shoal.outcome import Raised, Value
-from shoal.serialize import unpack
+from shoal.outcome import Raised, Value, split_outputs
 from shoal.spec import Spec
 from shoal.wire.messages import ManagerStatus, PoolStatus
 
@@ -135,12 +134,12 @@ class Threads:
 def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]:
     try:
         objects = {
-            id(future): unpack(value.payload) if value.payload is not None else value.object
-            for future, value in zip(attempt.prepared.inputs, attempt.values, strict=True)
+            id(original): source.result()
+            for original, source in zip(attempt.prepared.inputs, attempt.inputs, strict=True)
         }
         args, kwargs = replace_futures((call.args, call.kwargs), objects) if objects else (call.args, call.kwargs)
         result = _finish(call.function, call.function(*args, **kwargs))
-        return name_outputs(result, call.outputs, call.label), None
+        return [Value(object=item) for item in split_outputs(result, call.outputs, call.label)], None
     except BaseException as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
         return [], Raised(error)
 
@@ -153,17 +152,3 @@ def _finish(function: Callable[..., Any], result: Any) -> Any:
 
         return asyncio.run(result)
     return result
-
-
-def name_outputs(result: Any, outputs: tuple[str, ...], label: str) -> list[Value]:
-    """The values of a task's outputs, in order.
-
-    Raises:
-        TaskError: the mapping that the function returned lacks one of them.
-    """
-    if not outputs:
-        return [Value(object=result)]
-    missing = [name for name in outputs if name not in result]
-    if missing:
-        raise TaskError(f"{label} returned no value for its output {', '.join(missing)}")
-    return [Value(object=result[name]) for name in outputs]

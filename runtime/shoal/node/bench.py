@@ -152,6 +152,7 @@ class Bench:
 
     def drop(self, keys: set[Key] | None = None, client: int = 0) -> list[Task]:
         """Take attempts out that no worker has begun: those named, or all of a client. Returns them."""
+
         def wanted(task: Task) -> bool:
             return task.client == client if keys is None else (task.client, task.tid, task.attempt) in keys
 

@@ -38,8 +38,15 @@ class WorkerHandle:
         born: when it was started, on a steady clock.
     """
 
-    def __init__(self, index: int, pid: int, links: tuple[socket.socket, socket.socket], page: mmap.mmap,
-                 log: tuple[Path, int], born: float) -> None:
+    def __init__(
+        self,
+        index: int,
+        pid: int,
+        links: tuple[socket.socket, socket.socket],
+        page: mmap.mmap,
+        log: tuple[Path, int],
+        born: float,
+    ) -> None:
         self.index = index
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)

@@ -209,7 +209,9 @@ class Manager:
         self._stop = message.reason or "told to"
 
     def _refused(self, message: Refused) -> None:
-        sys.stderr.write(f"the pool refuses this manager: {message.what} is {message.here} there, {message.there} here\n")
+        sys.stderr.write(
+            f"the pool refuses this manager: {message.what} is {message.here} there, {message.there} here\n"
+        )
         self._stop = "refused"
 
     def _send(self, message: Message) -> None:
@@ -240,8 +242,8 @@ class Manager:
             elif isinstance(message, Ready):
                 self._strikes = 0
                 self._bench.ready(worker)
-                self._next_beat = 0.0
-                self._next_look = 0.0
+                # Before it gets anything: from now on attempts may begin here.
+                self._beat(time.monotonic())
             elif isinstance(message, NeedBlob):
                 for digest in message.digests:
                     self._bench.send_blob(worker, digest)
@@ -326,9 +328,10 @@ class Manager:
                 worker.send(self._codec, Shutdown())
         deadline = time.monotonic() + 1.0
         for worker in workers:
-            while time.monotonic() < deadline and os.waitid(
-                os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
-            ) is None:
+            while (
+                time.monotonic() < deadline
+                and os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+            ):
                 time.sleep(0.005)
             os.kill(worker.pid, signal.SIGKILL)
             worker.reap()

@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from types import CoroutineType
 from typing import Any
@@ -23,7 +22,7 @@ from shoal.dispatch.blobs import BlobStore
 from shoal.errors import ShoalError, TaskUnreadable
 from shoal.node import packets
 from shoal.node.capture import TaskStream
-from shoal.outcome import Failure, Payload
+from shoal.outcome import Failure, Payload, split_outputs
 from shoal.serialize import Rebuilder, pack, pack_failure, unpack, unpack_call
 from shoal.wire.frames import Codec, Outside, outside
 from shoal.wire.messages import Blob, Message, NeedBlob, Output, Ready, Result, Results, Shutdown, Task, Tasks
@@ -61,7 +60,7 @@ class Worker:
         self._marks = memoryview(page).cast("Q")
         self._times = memoryview(page).cast("d")
         self._name = name
-        self._home = os.getcwd()  # noqa: PTH109  compared after each task, so as cheap as can be
+        self._home = os.getcwd()
         self._codec = Codec()
         self._rebuilder = Rebuilder()
         self._blobs = BlobStore(BLOBS)
@@ -99,7 +98,10 @@ class Worker:
     def _work(self, task: Task, mark: int) -> None:
         expected = self._seen.get(task.code)
         if self._held and (
-            expected is None or expected > SHORT or time.monotonic() - self._held_since > HOLD or self._held_bytes > BULK
+            expected is None
+            or expected > SHORT
+            or time.monotonic() - self._held_since > HOLD
+            or self._held_bytes > BULK
         ):
             self._flush()
         captures = self._bring(task)
@@ -145,7 +147,7 @@ class Worker:
     def _go_home(self) -> None:
         """Undo a change of directory, which the next task must not inherit."""
         try:
-            if os.getcwd() == self._home:  # noqa: PTH109
+            if os.getcwd() == self._home:
                 return
         except OSError:
             pass  # the directory that the task went to is gone
@@ -220,18 +222,13 @@ def _packed(task: Task, value: Any) -> list[Payload]:
 
     Raises:
         NotPicklable: one of them cannot travel.
-        TypeError, KeyError: the function did not return the mapping that it has to.
+        TaskError: the function did not return the mapping that it has to.
     """
     label = task.label or "the task"
     if not task.outputs:
         return [outside(pack(value, what=f"the result of {label}"))]
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{label} has the outputs {', '.join(task.outputs)}, so it must return a mapping with these "
-                        f"names; it returned a {type(value).__name__}")
-    missing = [name for name in task.outputs if name not in value]
-    if missing:
-        raise KeyError(f"{label} did not return its output {', '.join(missing)}")
-    return [outside(pack(value[name], what=f"output '{name}' of {label}")) for name in task.outputs]
+    items = split_outputs(value, task.outputs, label)
+    return [outside(pack(item, what=f"output '{name}' of {label}")) for name, item in zip(task.outputs, items, strict=True)]
 
 
 def _unreadable(task: Task, error: BaseException) -> TaskUnreadable:

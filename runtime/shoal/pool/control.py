@@ -80,8 +80,9 @@ def scale_pool(name: str, blocks: int, timeout: float = 2.0) -> PoolStatus:
     return _ask(read_connection(name), Scale(1, blocks), timeout)
 
 
-def start_pool(name: str, provider: LocalProvider | None = None, max_workers_per_node: int | None = None,
-               timeout: float = 10.0) -> Connection:
+def start_pool(
+    name: str, provider: LocalProvider | None = None, max_workers_per_node: int | None = None, timeout: float = 10.0
+) -> Connection:
     """Start a pool that lasts until it is stopped, and wait until it answers.
 
     Args:
@@ -149,8 +150,15 @@ def _end_process(connection: Connection, gone: Callable[[], bool], patience: flo
 def _info(connection: Connection, status: PoolStatus | None) -> PoolInfo:
     state = "up" if status is not None else "not answering" if is_alive(connection) else "gone"
     return PoolInfo(
-        name=connection.name, pid=connection.pid, started=connection.started, kind=connection.kind, state=state,
-        status=status, python=connection.python, owner=connection.owner, clients=status.clients if status else [],
+        name=connection.name,
+        pid=connection.pid,
+        started=connection.started,
+        kind=connection.kind,
+        state=state,
+        status=status,
+        python=connection.python,
+        owner=connection.owner,
+        clients=status.clients if status else [],
     )
 
 

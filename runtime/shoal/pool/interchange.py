@@ -108,8 +108,9 @@ class Interchange:
         keeper: the rest of the pool.
     """
 
-    def __init__(self, name: str, doors: tuple[zmq.Socket[Any], zmq.Socket[Any]], poll: Poll, machine: Dispatcher,
-                 keeper: Keeper) -> None:
+    def __init__(
+        self, name: str, doors: tuple[zmq.Socket[Any], zmq.Socket[Any]], poll: Poll, machine: Dispatcher, keeper: Keeper
+    ) -> None:
         self.machine = machine
         self.clients: dict[int, ClientPeer] = {}
         self.managers: dict[int, ManagerPeer] = {}
@@ -212,7 +213,8 @@ class Interchange:
 
     def _hello(self, identity: bytes, message: Hello) -> None:
         for what, here, there in (
-            ("protocol", str(PROTOCOL_VERSION), str(message.protocol)), ("Python", PYTHON, message.python)
+            ("protocol", str(PROTOCOL_VERSION), str(message.protocol)),
+            ("Python", PYTHON, message.python),
         ):
             if here != there:
                 self.to_client(identity, Refused(what, here, there))
@@ -248,15 +250,17 @@ class Interchange:
 
     def _register(self, identity: bytes, message: Register) -> None:
         for what, here, there in (
-            ("protocol", str(PROTOCOL_VERSION), str(message.protocol)), ("Python", PYTHON, message.python)
+            ("protocol", str(PROTOCOL_VERSION), str(message.protocol)),
+            ("Python", PYTHON, message.python),
         ):
             if here != there:
                 self._to_manager(identity, Refused(what, here, there))
                 return
         if identity in self._manager_by_identity:
             return
-        peer = ManagerPeer(self._next_manager, identity, message.block, message.host, message.pid,
-                           max(1, message.slots))
+        peer = ManagerPeer(
+            self._next_manager, identity, message.block, message.host, message.pid, max(1, message.slots)
+        )
         if not self._keeper.manager_arrived(peer):
             self._to_manager(identity, Refused("the set of wanted blocks", "another", f"block {message.block}"))
             return

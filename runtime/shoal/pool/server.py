@@ -93,8 +93,15 @@ class PoolServer:
 
     def _serve(self) -> None:
         self._journal.append(
-            PoolStarted(self._started, self._spec.name, self._connection.host, os.getpid(), sys.version.split()[0],
-                        self._spec.version, msgspec.json.encode(self._spec.provider).decode())
+            PoolStarted(
+                self._started,
+                self._spec.name,
+                self._connection.host,
+                os.getpid(),
+                sys.version.split()[0],
+                self._spec.version,
+                msgspec.json.encode(self._spec.provider).decode(),
+            )
         )
         self._watch_owner()
         self._watch_signals()
@@ -117,10 +124,19 @@ class PoolServer:
     def _connect(self, clients: Address) -> Connection:
         spec = self._spec
         connection = Connection(
-            name=spec.name, kind="embedded" if spec.owner_pid else "lasting", pid=os.getpid(),
-            pid_started=process_started(os.getpid()), started=self._started, host=os.uname().nodename,
-            protocol=PROTOCOL_VERSION, python=PYTHON, clients=clients, folder=spec.folder,
-            sockets=spec.sockets, log=str(self._folder / "pool.log"), owner=spec.owner,
+            name=spec.name,
+            kind="embedded" if spec.owner_pid else "lasting",
+            pid=os.getpid(),
+            pid_started=process_started(os.getpid()),
+            started=self._started,
+            host=os.uname().nodename,
+            protocol=PROTOCOL_VERSION,
+            python=PYTHON,
+            clients=clients,
+            folder=spec.folder,
+            sockets=spec.sockets,
+            log=str(self._folder / "pool.log"),
+            owner=spec.owner,
         )
         write_connection(connection, Path(spec.connection))
         return connection
@@ -192,8 +208,16 @@ class PoolServer:
         spec = self._spec
         name = f"block-{block}"
         path = str(self._folder / f"{name}.json")
-        told = ManagerSpec(spec.name, self._managers_at, block, spec.max_workers_per_node, spec.folder, spec.cwd,
-                           os.getpid(), self._connection.pid_started)
+        told = ManagerSpec(
+            spec.name,
+            self._managers_at,
+            block,
+            spec.max_workers_per_node,
+            spec.folder,
+            spec.cwd,
+            os.getpid(),
+            self._connection.pid_started,
+        )
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(msgspec.json.encode(told))
@@ -243,7 +267,9 @@ class PoolServer:
             if early and now - block.since > SLOW_START and block.number not in self._slow:
                 self._slow.add(block.number)
                 log = self._folder / f"block-{block.number}.err"
-                text = f"block {block.number} of pool '{self._spec.name}' has not come up in {SLOW_START:.0f} s; see {log}"
+                text = (
+                    f"block {block.number} of pool '{self._spec.name}' has not come up in {SLOW_START:.0f} s; see {log}"
+                )
                 self._say(Trouble("block", text))
 
     # ------------------------------------------------------------------ what the interchange tells (Keeper)
@@ -254,9 +280,7 @@ class PoolServer:
         if before is None or before.draining or not self._scaling.arrived(peer.block, time.monotonic()):
             return False
         self._carry_out(self._scaling.ticked(time.monotonic()))
-        self._journal.append(
-            ManagerRegistered(time.time(), peer.number, peer.block, peer.host, peer.pid, peer.slots)
-        )
+        self._journal.append(ManagerRegistered(time.time(), peer.number, peer.block, peer.host, peer.pid, peer.slots))
         return True
 
     def manager_heard(self, peer: ManagerPeer) -> None:
@@ -301,18 +325,34 @@ class PoolServer:
         provider = type(self._spec.provider).__name__
         blocks = [_block_status(b, provider) for b in self._scaling.blocks.values()]
         return PoolStatus(
-            ticket=ticket, name=self._spec.name, started=self._started, queued=waiting,
-            running=len(machine.attempts) - waiting, done=machine.done, target=self._scaling.target, blocks=blocks,
+            ticket=ticket,
+            name=self._spec.name,
+            started=self._started,
+            queued=waiting,
+            running=len(machine.attempts) - waiting,
+            done=machine.done,
+            target=self._scaling.target,
+            blocks=blocks,
             managers=[self._manager_status(p) for p in interchange.managers.values()],
-            clients=[c.name for c in interchange.clients.values()], trouble=self._trouble,
+            clients=[c.name for c in interchange.clients.values()],
+            trouble=self._trouble,
         )
 
     def _manager_status(self, peer: ManagerPeer) -> ManagerStatus:
         known = self._interchange.machine.managers.get(peer.number)
         held = len(known.outstanding) if known else 0
         silent = time.monotonic() - known.heard if known else 0.0
-        return ManagerStatus(peer.number, peer.block, peer.host, peer.pid, peer.slots, peer.workers,
-                             min(held, peer.slots), max(0, held - peer.slots), silent)
+        return ManagerStatus(
+            peer.number,
+            peer.block,
+            peer.host,
+            peer.pid,
+            peer.slots,
+            peer.workers,
+            min(held, peer.slots),
+            max(0, held - peer.slots),
+            silent,
+        )
 
     def _idle_blocks(self) -> list[int]:
         busy = {m.block for m in self._interchange.machine.managers.values() if m.outstanding}

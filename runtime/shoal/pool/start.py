@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from shoal.blocks.providers.local import LocalProvider
-from shoal.errors import PoolExists, PoolStartFailed
+from shoal.errors import ConfigurationError, PoolExists, PoolStartFailed
 from shoal.links import folder_address, own_folder, process_started, socket_folder
 from shoal.pool.connection import Connection, connection_path, is_alive, pools_folder, read_file
 from shoal.pool.spec import PoolSpec
@@ -25,8 +25,15 @@ START_LIMIT = 10.0
 TAIL = 4096
 
 
-def make_spec(name: str, provider: LocalProvider, *, max_workers_per_node: int | None = None, owner: str = "",
-              folder: Path | None = None, lasting: bool = False) -> PoolSpec:
+def make_spec(
+    name: str,
+    provider: LocalProvider,
+    *,
+    max_workers_per_node: int | None = None,
+    owner: str = "",
+    folder: Path | None = None,
+    lasting: bool = False,
+) -> PoolSpec:
     """Describe a pool that is about to be started.
 
     Args:
@@ -38,10 +45,12 @@ def make_spec(name: str, provider: LocalProvider, *, max_workers_per_node: int |
         lasting: it outlives this process.
 
     Raises:
-        ConfigurationError: the name is none that a pool can have.
+        ConfigurationError: the name is none that a pool can have, or there would be no workers.
         PoolExists: a pool of that name is running.
     """
     path = connection_path(name)
+    if max_workers_per_node is not None and max_workers_per_node < 1:
+        raise ConfigurationError("max_workers_per_node", max_workers_per_node, "use 1 or more, or None for one a core")
     found = read_file(path)
     if found is not None and is_alive(found):
         raise PoolExists(name)
@@ -82,7 +91,10 @@ def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "shoal.pool", str(path)],
-            stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=err,
+            stderr=err,
+            start_new_session=True,
         )
     except OSError as error:
         raise PoolStartFailed(spec.name, str(error)) from None
@@ -91,10 +103,19 @@ def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
     if spec.clients is None:
         return process, wait_for_file(spec, process)
     return process, Connection(
-        name=spec.name, kind="embedded" if spec.owner_pid else "lasting", pid=process.pid,
-        pid_started=process_started(process.pid), started=time.time(), host=os.uname().nodename,
-        protocol=PROTOCOL_VERSION, python=f"{sys.version_info.major}.{sys.version_info.minor}", clients=spec.clients,
-        folder=spec.folder, sockets=spec.sockets, log=str(folder / "pool.log"), owner=spec.owner,
+        name=spec.name,
+        kind="embedded" if spec.owner_pid else "lasting",
+        pid=process.pid,
+        pid_started=process_started(process.pid),
+        started=time.time(),
+        host=os.uname().nodename,
+        protocol=PROTOCOL_VERSION,
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        clients=spec.clients,
+        folder=spec.folder,
+        sockets=spec.sockets,
+        log=str(folder / "pool.log"),
+        owner=spec.owner,
     )
 
 

@@ -161,7 +161,7 @@ def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None)
     return Payload(b"".join(chunks + flags), buffers)
 
 
-def try_dump(dump: Callable[[], Payload]) -> tuple[Payload | None, Exception | None]:
+def try_dump(dump: Callable[[], T]) -> tuple[T | None, Exception | None]:
     """Call ``dump``; again with cloudpickle's help if it fails without. Returns what it gave, or its error."""
     payload, error = attempt(dump)
     if error is not None and not cloudpickle_is_loaded():

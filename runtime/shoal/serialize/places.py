@@ -148,7 +148,10 @@ class Walk:
                 or _names_of(f) != names
             ):
                 return False
-        return all(app.__shoal_function__ is function for app, function in self._apps)
+        for app, function in self._apps:  # noqa: SIM110 - all() over a generator takes three times as long
+            if app.__shoal_function__ is not function:
+                return False
+        return True
 
     def update(self) -> bool:
         """Take in values that were rebound to values; False if more than that has changed."""
@@ -171,6 +174,14 @@ class Walk:
         return self.same()
 
     # ------------------------------------------------------------------ asking
+
+    def namespace_of(self, function: FunctionType) -> int:
+        """The number of a walked function's namespace."""
+        return self._namespace_numbers[id(function.__globals__)]
+
+    def cell_number(self, cell: CellType) -> int:
+        """The number of a walked cell."""
+        return self._cell_numbers[id(cell)]
 
     def number_of(self, function: FunctionType) -> int:
         """The number of a notebook function, which is walked if it is new.
@@ -233,8 +244,7 @@ class Walk:
             self._place(Target.NAMESPACE, space, name, f.__globals__, number, f.__globals__.get(name, MISSING))
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
             index = _numbered(cell, self._cell_numbers, self.cells)
-            place = self._place(Target.CELL, index, "", cell, number, contents(cell))
-            place.data = name if place.kind in (*VALUES, Kind.MISSING) else place.data
+            self._place(Target.CELL, index, name, cell, number, contents(cell))
         for name, value in _odd_attributes(f):
             self._place(Target.ATTRIBUTE, number, name, None, number, value)
         for target, holder in (
@@ -248,7 +258,7 @@ class Walk:
         self._find_submodules(self.reads[number], facts)
 
     def _place(self, target: Target, index: int, key: str, holder: Any, owner: int, value: Any) -> Place:
-        spot = (target.value, index, key)
+        spot = (target.value, index, "" if target is Target.CELL else key)
         place = self._by_spot.get(spot)
         if place is None:
             place = self._by_spot[spot] = Place(target, index, key, holder, owner)
@@ -304,8 +314,8 @@ class Walk:
             return True
         if kind is tuple or kind is frozenset:
             return all(map(self._is_stable, value))
-        if kind is GenericAlias or kind is UnionType or kind.__module__ == "typing":  # annotations
-            return all(map(self._is_stable, getattr(value, "__args__", ())))
+        if kind in (GenericAlias, UnionType) or (kind.__module__ == "typing" and hasattr(value, "__args__")):
+            return all(map(self._is_stable, value.__args__))  # annotations
         if reference(value) is not None:
             return True
         if kind is FunctionType:
@@ -316,13 +326,13 @@ class Walk:
     def _find_submodules(self, places: list[Place], facts: CodeFacts) -> None:
         """Note the loaded submodules that code may reach as attributes of a package, as in ``concurrent.futures``."""
         queue = [place.value.__name__ for place in places if isinstance(place.value, ModuleType)]
-        while queue:
-            prefix = queue.pop() + "."
-            for name in facts.names:
-                if prefix + name in sys.modules and prefix + name not in self.submodules:
-                    self.submodules[prefix + name] = None
-                    meet(prefix + name)
-                    queue.append(prefix + name)
+        for package in queue:
+            for name in sorted(facts.names):
+                module = f"{package}.{name}"
+                if module in sys.modules and module not in queue:
+                    self.submodules[module] = None
+                    meet(module)
+                    queue.append(module)
 
 
 def contents(cell: CellType) -> Any:

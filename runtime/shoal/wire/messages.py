@@ -358,8 +358,9 @@ class Heartbeat(msgspec.Struct, array_like=True, tag="heartbeat"):
     Args:
         workers: how many workers are up (managers only).
         window: managers hand tasks to their workers in the order in which they came; at most this many attempts that
-            have not ended may be with workers at a time. A manager says so before it makes use of a larger window, so
-            that the pool knows which attempts cannot have started when a manager is lost. 0 says nothing.
+            have not ended may be with workers at a time. A manager says so before its first worker gets something, and
+            before it makes use of a larger window, so that the pool knows which attempts cannot have begun when the
+            manager is lost. 0 says nothing.
     """
 
     workers: int = 0

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shoal.events import AttemptEnded, AttemptStarted, Event, TaskEnded, TaskSubmitted
 from shoal.record.runs import DONE, STATE_NAMES, RunView
 from shoal.task import ValueId

@@ -44,7 +44,9 @@ class LocalProvider(Spec, frozen=True, kw_only=True, tag="local"):
         """
         self.require(self.min_blocks >= 0, "min_blocks", "it must be 0 or more")
         self.require(self.max_blocks >= 1, "max_blocks", "it must be 1 or more")
-        self.require(self.min_blocks <= self.max_blocks, "min_blocks", f"it must be at most max_blocks ({self.max_blocks})")
+        self.require(
+            self.min_blocks <= self.max_blocks, "min_blocks", f"it must be at most max_blocks ({self.max_blocks})"
+        )
         self.require(
             self.min_blocks <= self.init_blocks <= self.max_blocks,
             "init_blocks",

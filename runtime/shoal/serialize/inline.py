@@ -1,0 +1,84 @@
+"""Apps inside a task: they run where they are called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import CoroutineType
+from typing import Any
+
+__all__ = ["InlineApp", "InlineFuture"]
+
+
+class InlineFuture(Future[Any]):
+    """The future of a call that is over when it returns."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Await the value: it is there."""
+        return self.result()
+        yield
+
+
+class InlineApp:
+    """What an app becomes where a task mentions it: calling it runs the function at once.
+
+    Futures among the arguments (of other apps that ran in place) are replaced by their values, as for any app.
+
+    Args:
+        function: the app's plain function.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.__wrapped__ = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> InlineFuture:
+        """Run the function. Returns its finished future; what the function raises is for ``result()`` to raise."""
+        future = InlineFuture()
+        try:
+            value = self.__wrapped__(*_settled(args), **_settled(kwargs))
+            future.set_result(_awaited(value) if type(value) is CoroutineType else value)
+        except Exception as error:  # the user's function: its error belongs to whoever asks for the result
+            future.set_exception(error)
+        return future
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """As a method: the instance becomes the first argument."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An app that travels further stays what it is here."""
+        return (InlineApp, (self.__wrapped__,))
+
+
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The value of an asynchronous function; in a thread, for here an event loop may be running already."""
+    import asyncio
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
+def _settled(tree: Any) -> Any:
+    """``tree`` with its futures replaced by their values; parts without futures stay the objects they are."""
+    if isinstance(tree, Future):
+        return tree.result()
+    if isinstance(tree, dict):
+        pairs = [(_settled(key), _settled(value)) for key, value in tree.items()]
+        if all(key is old and value is was for (key, value), (old, was) in zip(pairs, tree.items(), strict=True)):
+            return tree
+        return _refilled(tree, pairs)
+    if isinstance(tree, list | tuple | set | frozenset):
+        items = [_settled(item) for item in tree]
+        if all(item is old for item, old in zip(items, tree, strict=True)):
+            return tree
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+    return tree
+
+
+def _refilled(tree: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    copy = tree.copy()  # keeps the subclass, and what it carries
+    copy.clear()
+    copy.update(pairs)
+    return copy

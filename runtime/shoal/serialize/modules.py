@@ -1,0 +1,275 @@
+"""Modules beside the notebook: which they are, and their source, for workers that cannot import them.
+
+A module counts as local if its file lies under the directory of the main script, or under the working directory, and is
+not installed: not in ``site-packages`` or the standard library, and not part of an editable install. A local module that
+any function or argument of this process has mentioned is *needed*, with every local module that it imports; the source of
+all needed modules travels in each code blob. Modules that hold no Python source (extension modules) are left alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from shoal.serialize.references import met
+
+__all__ = ["LocalModules", "LocalSource", "is_installed", "local"]
+
+_OWN = frozenset({"__main__", "__mp_main__", "shoal", "shoal_kernel", "shoal_lab"})
+_INSTALLED_PARTS = frozenset({"site-packages", "dist-packages", ".venv", "venv"})
+_elsewhere: set[str] = set()
+"""Modules that were found, and are not local."""
+
+
+class LocalSource(NamedTuple):
+    """A local module as it travels.
+
+    Args:
+        name: its full name.
+        path: its file on the client; empty for a namespace package.
+        package: whether it is a package.
+        search: where its submodules are looked for; None for what is no package.
+        source: its text.
+        digest: of its source and of that of every local module that it imports.
+    """
+
+    name: str
+    path: str
+    package: bool
+    search: list[str] | None
+    source: str
+    digest: bytes
+
+
+class _Found(NamedTuple):
+    """A local module as it is on this machine: where, and by what a change shows."""
+
+    path: str
+    search: list[str] | None
+    source: str
+    imports: tuple[str, ...]
+    loaded: tuple[ModuleType, object] | None  # the module and its spec: reloading makes a new spec
+    stamp: tuple[int, int]
+
+
+class LocalModules:
+    """The needed local modules of this process.
+
+    Attributes:
+        version: grows when a module becomes needed, and when one changes.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._found: dict[str, _Found] = {}
+        self._seen = 0
+        self._sources: list[LocalSource] | None = []
+
+    def refresh(self) -> int:
+        """Look at the modules that were mentioned since the last time, and for changes; returns the version."""
+        if len(met) != self._seen:
+            names, self._seen = met[self._seen :], len(met)
+            self.want(names)
+        if self._found:
+            for name, found in list(self._found.items()):
+                if not _is_current(name, found):
+                    del self._found[name]
+                    self._changed()
+                    self.want((name,))
+        return self.version
+
+    def want(self, names: Iterable[str]) -> None:
+        """Make those of these modules needed that are local, and what they import; unknown names are passed over."""
+        queue = list(names)
+        for name in queue:
+            parts = name.split(".")
+            if parts[0] in _OWN or parts[0] in sys.stdlib_module_names or parts[0] in _elsewhere:
+                continue
+            for end in range(1, len(parts) + 1):  # a package comes before what is in it
+                part = ".".join(parts[:end])
+                if part not in self._found:
+                    found = _find(part)
+                    if found is None:
+                        break
+                    self._found[part] = found
+                    self._changed()
+                    queue.extend(found.imports)
+
+    def sources(self) -> list[LocalSource]:
+        """Every needed module, sorted by name."""
+        if self._sources is None:
+            self._sources = [self._source(name) for name in sorted(self._found)]
+        return self._sources
+
+    def _source(self, name: str) -> LocalSource:
+        found = self._found[name]
+        digest = hashlib.blake2b(digest_size=16)
+        for other in sorted(self._reach(name)):
+            digest.update(other.encode())
+            digest.update(self._found[other].source.encode())
+        return LocalSource(
+            name, found.path, found.search is not None, found.search, found.source, digest.digest()
+        )
+
+    def _reach(self, name: str) -> set[str]:
+        reached = {name}
+        queue = [name]
+        for module in queue:
+            for imported in self._found[module].imports:
+                parts = imported.split(".")
+                for end in range(1, len(parts) + 1):
+                    part = ".".join(parts[:end])
+                    if part in self._found and part not in reached:
+                        reached.add(part)
+                        queue.append(part)
+        return reached
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._sources = None
+
+
+local = LocalModules()
+"""Those of this process."""
+
+
+# --------------------------------------------------------------------------- finding
+
+
+def _find(name: str) -> _Found | None:
+    module = sys.modules.get(name)
+    if isinstance(module, ModuleType):
+        loaded = (module, module.__spec__)
+        path = getattr(module, "__file__", None)
+        search = list(map(str, getattr(module, "__path__", ()))) if hasattr(module, "__path__") else None
+    else:
+        parent, _, _ = name.rpartition(".")
+        spec = PathFinder.find_spec(name, _search_of(parent) if parent else None)
+        if spec is None:
+            return None
+        loaded, path = None, spec.origin
+        search = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+    places = (search or [""]) if path is None else [path]
+    if not all(map(_is_local, places)):
+        _elsewhere.add(name)
+        return None
+    if path is None:
+        return _Found("", search, "", (), loaded, (0, 0))
+    if not path.endswith(".py"):
+        return None
+    text = Path(path).read_bytes()
+    source = _decoded(text)
+    package = name if search is not None else name.rpartition(".")[0]
+    return _Found(path, search, source, tuple(_imports(source, path, package)), loaded, _stamp(path))
+
+
+def _search_of(package: str) -> list[str]:
+    module = sys.modules.get(package)
+    if module is not None:
+        return list(map(str, getattr(module, "__path__", ())))
+    found = _find(package)
+    return [] if found is None or found.search is None else found.search
+
+
+def _is_current(name: str, found: _Found) -> bool:
+    if found.loaded is not None:
+        module, spec = found.loaded
+        return sys.modules.get(name) is module and module.__spec__ is spec
+    return name not in sys.modules and (not found.path or _stamp(found.path) == found.stamp)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
+
+
+def _decoded(text: bytes) -> str:
+    from importlib.util import decode_source
+
+    return decode_source(text)
+
+
+def _imports(source: str, path: str, package: str) -> Iterator[str]:
+    """The modules that a source imports, ``a.b`` for ``from a import b`` included."""
+    try:
+        tree = ast.parse(source, path)
+    except SyntaxError:
+        return  # importing it fails over there as it does here
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            if base:
+                yield base
+                for alias in node.names:
+                    yield f"{base}.{alias.name}"
+
+
+# --------------------------------------------------------------------------- what is local
+
+
+def _is_local(path: str) -> bool:
+    where = Path(path)
+    return where.is_absolute() and not is_installed(path) and any(where.is_relative_to(root) for root in roots())
+
+
+def roots() -> list[Path]:
+    """The directories whose modules are local: those of the main script and of the work."""
+    found = [_START, _here()]
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main is not None:
+        found.append(Path(main).absolute().parent)
+    return [place for place in found if place is not None]
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None  # the directory was removed
+
+
+_START = _here()
+
+
+def is_installed(path: str) -> bool:
+    """Whether a file belongs to an installed package or to the standard library.
+
+    Args:
+        path: an absolute path.
+    """
+    where = Path(path)
+    return not _INSTALLED_PARTS.isdisjoint(where.parts) or any(where.is_relative_to(place) for place in _installed())
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    places = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders = [*site.getsitepackages(), site.getusersitepackages()]
+    editable: set[str] = set()
+    for folder in map(Path, folders):
+        for listing in folder.glob("*.pth") if folder.is_dir() else ():
+            lines = listing.read_text(errors="replace").splitlines()
+            editable.update(line for line in lines if line.startswith("/"))
+    for name, module in list(sys.modules.items()):
+        if name.startswith("__editable__"):  # how setuptools installs projects whose layout is no plain folder
+            editable.update(getattr(module, "MAPPING", {}).values())
+    return tuple(Path(place).absolute() for place in places | editable)
