@@ -130,7 +130,7 @@ def _build(config: Config) -> Session:
         environment=b"",
         config=msgspec.json.encode(config).decode(),
     )
-    return Session(executors, run_id, Path(config.run_dir) / run_id, config.retries, started)
+    return Session(executors, run_id, Path(config.run_dir).absolute() / run_id, config.retries, started)
 
 
 def _replace(session: Session) -> None:

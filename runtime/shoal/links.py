@@ -73,9 +73,13 @@ def folder_address(folder: Path, name: str) -> Address | None:
 
 
 def process_started(pid: int) -> int:
-    """When a process of this host started, in clock ticks since boot; 0 if it is gone. Tells a reused pid."""
+    """When a process of this host started, in clock ticks since boot; 0 if it is gone. Tells a reused pid.
+
+    A zombie is gone, too: its parent (a Jupyter server that started a pool, say) may not collect it for long.
+    """
     try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, IndexError, ValueError):
         return 0
 

@@ -31,7 +31,19 @@ from shoal.record.runs import RunView
 from shoal.serialize import FunctionImage, unpack_failure
 from shoal.task import Resources, ValueId
 
-__all__ = ["Session"]
+__all__ = ["Session", "locate_cells"]
+
+_where: Callable[[], CellRef | None] = lambda: None
+
+
+def locate_cells(source: Callable[[], CellRef | None]) -> None:
+    """Tell sessions how to find the notebook cell that is running, so that each task's record names its cell.
+
+    Args:
+        source: called at each submission that does not say its cell; must be quick and must not raise.
+    """
+    global _where
+    _where = source
 
 
 class _Record:
@@ -157,7 +169,7 @@ class Session:
                     prepared.captures,
                     prepared.arguments,
                     resources,
-                    cell,
+                    cell or _where(),
                 )
             )
             budget = self._retries if retries is None else retries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -142,8 +141,7 @@ def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def start_kernel(home: Path) -> Kernel:
-    manager = KernelManager()
-    manager.kernel_cmd = [sys.executable, "-m", "shoal_kernel", "-f", "{connection_file}"]
+    manager = KernelManager(kernel_name="shoal")
     env = {**os.environ, "IPYTHONDIR": str(home / "ipython"), "SHOAL_HOME": str(home / "shoal")}
     manager.start_kernel(env=env, cwd=str(home))
     return Kernel(manager)

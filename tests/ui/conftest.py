@@ -42,7 +42,7 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     tab = context.new_page()
     broken: list[str] = []
-    tab.on("pageerror", lambda error: broken.append(str(error)))
+    tab.on("pageerror", lambda error: broken.append(f"{error}\n{error.stack}"))
     lab.theme_setting.unlink(missing_ok=True)
     lab.open(tab)
     yield tab

@@ -242,6 +242,8 @@ class Lab:
         """Change the theme, for example to 'JupyterLab Dark', and wait until it shows."""
         page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
         page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
+        # JupyterLab stumbles over its own splash screen when themes follow each other faster than it fades.
+        page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def answer_pools(self, page: Page, body: dict[str, Any], status: int = 200, method: str | None = None) -> None:
         """Let a page see these pools, whatever the server would say.

@@ -171,7 +171,7 @@ class Places:
         if attempt.load:
             manager.load -= attempt.load
         else:
-            manager.longs -= 1
+            manager.longs -= attempt.cores
         if manager.state is _UP and after > 0:
             free = self._free
             if before > 0:

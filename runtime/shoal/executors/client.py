@@ -44,6 +44,10 @@ __all__ = ["ClientLink", "Listener"]
 _MOST_TASKS = 1024
 """Tasks in one message at most: bounds the pause that one message makes at every hop."""
 
+_LINGER = 0.0005
+"""Seconds that the thread gathers before it looks again, while the pool has more than enough to do anyway. Without it
+submitter and thread take the interpreter from each other at every task."""
+
 _MOST_BYTES = 4 << 20
 """Bytes of tasks in one message, about."""
 
@@ -53,6 +57,10 @@ class Listener(Protocol):
 
     def task_for(self, item: Any) -> tuple[Task, list[Blob]] | None:
         """The message for an outbox item, and the blobs that must go before it; None to send nothing."""
+        ...
+
+    def busy(self) -> bool:
+        """Whether the pool has so much to do that a moment's delay costs nothing."""
         ...
 
     def results(self, message: Results) -> None:
@@ -191,10 +199,13 @@ class ClientLink:
         self._welcome_by = time.monotonic() + self._patience
         try:
             while not (self._closing and not self._orders and not self._outbox):
-                ready = dict(poller.poll(self._timeout()))
+                if self._listener.busy():
+                    time.sleep(_LINGER)
+                self._rung = False
+                ready = dict(poller.poll(0 if self._outbox or self._orders else self._timeout()))
+                self._rung = True
                 if self._bell in ready:
                     os.eventfd_read(self._bell)
-                self._rung = False
                 if self._outbox or self._orders:
                     self._drain_outbox()
                 if self._socket in ready:

@@ -51,6 +51,9 @@ _INLINE_CAPTURES = 4096
 _DIGEST_ARGUMENTS = 64 * 1024
 """Arguments up to this many bytes are digested for the log."""
 
+_PLENTY = 8
+"""Outstanding attempts for each worker from which on messages are gathered rather than sent at once."""
+
 _ONE_CORE = Resources()
 
 
@@ -242,6 +245,10 @@ class PoolExecutor:
             prepared.label, needs.cores, needs.priority, prepared.stream,
         )  # fmt: skip
         return task, blobs
+
+    def busy(self) -> bool:
+        """Whether many more attempts are outstanding than there are workers."""
+        return len(self._outstanding) > _PLENTY * self._slots
 
     def results(self, message: Results) -> None:
         """Attempts ended."""

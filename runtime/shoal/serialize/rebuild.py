@@ -153,9 +153,13 @@ class _Program:
             for place, number in self._apps:
                 parts.put(place, InlineApp(parts.functions[number]))
         if captures:
-            _task.set(parts)
+            before = _task.set(parts)
+            try:
+                values = pickle.loads(captures)
+            finally:
+                _task.reset(before)
             namespaces = parts.namespaces
-            for place, value in zip(self._first, pickle.loads(captures), strict=True):
+            for place, value in zip(self._first, values, strict=True):
                 if place[0] == _NAMESPACE:  # most are, and this is the quick way
                     namespaces[place[1]][place[2]] = value
                 else:

@@ -96,5 +96,5 @@ test('no time is foretold from nothing', () => {
 });
 
 test('durations read well', () => {
-  assert.deepEqual([0.123, 3.21, 59.6, 75, 7260].map(duration), ['0.12 s', '3.2 s', '1 min 0 s', '1 min 15 s', '2 h 1 min']);
+  assert.deepEqual([0.007, 0.123, 3.21, 59.6, 75, 7260].map(duration), ['7 ms', '0.12 s', '3.2 s', '1 min 0 s', '1 min 15 s', '2 h 1 min']);
 });
