@@ -14,6 +14,7 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Config(Spec, frozen=True):
         retries: how many more attempts a failed task gets, unless it says otherwise.
     """
 
-    executors: tuple[ExecutorSpec, ...] = (HighThroughputExecutor(),)
+    executors: Sequence[ExecutorSpec] = msgspec.field(default_factory=lambda: [HighThroughputExecutor()])
     run_dir: str = "shoal-runs"
     retries: int = 0
 

@@ -226,7 +226,7 @@ class Dispatcher(Book):
             attempt.manager = None
             if attempt.state is _ENDED:
                 continue
-            if not begun:
+            if begun:
                 self._end(attempt)
                 self._answer(Result(*attempt.key, [], manager_lost(attempt.task, manager.name, event.reason)))
             else:

@@ -45,9 +45,12 @@ def pack_failure(error: BaseException, skip_files: str = _OWN_FILES) -> Failure:
     Args:
         error: the exception, with its traceback.
         skip_files: frames at the top of the traceback whose file begins with this are left out; default: Shoal's own.
+            So are those of modules that define ``__shoal_inside__``.
     """
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(skip_files):
+    while trace is not None and (
+        trace.tb_frame.f_code.co_filename.startswith(skip_files) or "__shoal_inside__" in trace.tb_frame.f_globals
+    ):
         trace = trace.tb_next
     if trace is not None:
         error = error.with_traceback(trace)

@@ -83,7 +83,16 @@ def reducer_for(kind: type) -> Reducer | None:
         return _reduce_cached
     if kind in (weakref.WeakKeyDictionary, weakref.WeakValueDictionary):
         return _reduce_weak_dict
+    if kind.__module__ == "typing" and kind.__name__ in ("NewType", "ParamSpec", "TypeVarTuple"):
+        return _reduce_typing
     return _cloudpickles.get(kind)
+
+
+def _reduce_typing(obj: Any) -> Any:
+    """By name where it has a name that can be imported; pickle would try with those of notebooks too."""
+    if obj.__module__ != "__main__":
+        return NotImplemented
+    return (type(obj), (obj.__name__, obj.__supertype__) if hasattr(obj, "__supertype__") else (obj.__name__,))
 
 
 def _reduce_app(app: Any) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -39,8 +40,7 @@ def test_roles_of_processes_are_told_by_their_command_lines():
 
 def test_a_function_is_defined_again_as_in_a_notebook(monkeypatch):
     """In __main__, so that it travels by value, and doing the same."""
-    monkeypatch.setattr(sys.modules["__main__"], "increment", None, raising=False)
-    monkeypatch.delattr(sys.modules["__main__"], "increment")
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     function = as_in_a_notebook(tasks.increment)
     assert function is not tasks.increment
     assert function.__module__ == "__main__"

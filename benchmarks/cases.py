@@ -1,0 +1,97 @@
+"""The cases: what is measured, how, and with how much work."""
+
+from __future__ import annotations
+
+from benchmarks.case import Case, Counts, Figure
+from benchmarks.measure import captures, data, flow, memory, rates
+
+CASES = (
+    Case(
+        "throughput",
+        (
+            Figure("rate", "no-op tasks, submitted at once", "tasks/s", more_is_better=True),
+            Figure("cpu", "CPU time of all processes together", "µs a task"),
+            Figure("cpu.client", "CPU time, client", "µs a task", table="shoal"),
+            Figure("cpu.pool", "CPU time, pool", "µs a task", table="shoal"),
+            Figure("cpu.manager", "CPU time, manager", "µs a task", table="shoal"),
+            Figure("cpu.workers", "CPU time, both workers together", "µs a task", table="shoal"),
+        ),
+        full=Counts(50_000, 5_000),
+        quick=Counts(4_000, 1_000),
+        run=rates.throughput,
+    ),
+    Case(
+        "latency",
+        (Figure("median", "latency of one no-op, median", "ms"),),
+        full=Counts(1_000, 500),
+        quick=Counts(300, 100),
+        run=rates.latency,
+    ),
+    Case(
+        "chain",
+        (Figure("link", "chain of dependent tasks", "ms a link"),),
+        full=Counts(1_000, 500),
+        quick=Counts(300, 100),
+        run=flow.chain,
+        dependencies=True,
+    ),
+    Case(
+        "fan",
+        (Figure("seconds", "fan 1 → 2,000 → 1", "s"),),
+        full=Counts(2_000, 2_000),
+        quick=Counts(2_000, 2_000),
+        run=flow.fan,
+        dependencies=True,
+    ),
+    Case(
+        "payload",
+        (Figure("rate", "1 MB numpy array there and back, 8 in flight", "MB/s", more_is_better=True),),
+        full=Counts(200, 100),
+        quick=Counts(60, 30),
+        run=data.arrays,
+        processes=True,
+    ),
+    Case(
+        "payload-bytes",
+        (Figure("rate", "1 MB of `bytes` there and back, 8 in flight", "MB/s", more_is_better=True),),
+        full=Counts(200, 100),
+        quick=Counts(60, 30),
+        run=data.strings,
+        processes=True,
+    ),
+    Case(
+        "startup",
+        (Figure("seconds", "from exec of Python to the first result", "s"),),
+        full=Counts(1, 1),
+        quick=Counts(1, 1),
+        run=None,
+    ),
+    Case(
+        "memory",
+        (Figure("kilobytes", "memory of a held future of a small int", "kB"),),
+        full=Counts(200_000, 20_000),
+        quick=Counts(20_000, 2_000),
+        run=memory.held,
+        rounds=3,
+    ),
+    Case(
+        "captures",
+        tuple(
+            figure
+            for key, text in (
+                ("none", "no captured variable"),
+                ("stable", "three captured constants"),
+                ("dict", "a captured small dict"),
+                ("class", "a captured notebook class"),
+            )
+            for figure in (
+                Figure(f"{key}.rate", f"no-op with {text}", "tasks/s", more_is_better=True, table="shoal"),
+                Figure(f"{key}.check", f"check of {text} at submission", "µs", table="shoal"),
+            )
+        ),
+        full=Counts(20_000, 20_000),
+        quick=Counts(2_000, 2_000),
+        run=captures.rates,
+        only=("shoal",),
+    ),
+)

@@ -1,0 +1,131 @@
+"""From results to the page. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.case import Case, Figure
+from benchmarks.figures import Summary, advantage, number
+from benchmarks.peers.peer import Peer
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+LEGEND = (
+    "median (least to most of the rounds); **N×**: how many times better Shoal is, by the medians"
+    " (least to most of the ratios round by round)"
+)
+
+Values = Mapping[tuple[str, str, str], Mapping[int, float]]
+"""By (case, figure, system): the value of each round."""
+
+
+@dataclass
+class Results:
+    """All that a run found.
+
+    Args:
+        machine: lines about the machine and the run.
+        descriptions: how each system was set up, by name.
+        measurements: one record a measurement, failed ones included.
+        complete: whether everything was measured, in earnest: such results may stand on the page.
+    """
+
+    machine: list[str] = field(default_factory=list)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    measurements: list[dict[str, object]] = field(default_factory=list)
+    complete: bool = False
+
+    def values(self) -> dict[tuple[str, str, str], dict[int, float]]:
+        """The figures of the counted rounds."""
+        found: dict[tuple[str, str, str], dict[int, float]] = {}
+        for record in self.measurements:
+            figures, turn = record.get("figures"), record["round"]
+            if isinstance(figures, dict) and isinstance(turn, int) and turn > 0:
+                for key, value in figures.items():
+                    found.setdefault((str(record["case"]), key, str(record["peer"])), {})[turn] = value
+        return found
+
+    def failures(self) -> list[str]:
+        """A line for each way to fail: on what, in which cases, and why."""
+        found: dict[tuple[object, object], dict[object, None]] = {}
+        for record in self.measurements:
+            if record.get("error"):
+                found.setdefault((record["peer"], record["error"]), {})[record["case"]] = None
+        return [f"{peer}: {', '.join(map(str, cases))}: {error}" for (peer, error), cases in found.items()]
+
+
+def render(results: Results, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
+    """The tables and what belongs to them, in Markdown."""
+    values = results.values()
+    setups = [f"- **{p.title}**: {results.descriptions[p.name]}" for p in peers if p.name in results.descriptions]
+    parts = [
+        "\n".join(f"- {line}" for line in [*results.machine, LEGEND]),
+        comparison(values, cases, [peer for peer in peers if peer.processes or not peer.project]),
+        "\n".join(["How each was set up:", "", *setups]) if setups else "",
+        own(values, cases, peers),
+        "\n".join(["Failed:", "", *[f"- {line}" for line in results.failures()]]) if results.failures() else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def comparison(values: Values, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
+    """The table of all systems: median and spread, and below it how many times better Shoal is."""
+    rows = []
+    for case in cases:
+        for figure in case.figures:
+            if figure.table != "peers" or not any((case.name, figure.key, peer.name) in values for peer in peers):
+                continue
+            cells = [f"{figure.title}, {figure.unit}", *[_cell(values, case, figure, peer) for peer in peers]]
+            rows.append(cells)
+    return table(["", *[peer.title for peer in peers]], rows)
+
+
+def own(values: Values, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
+    """The table of this project alone: its inner figures, and the session without a pool."""
+    rows = []
+    for case in cases:
+        for peer in peers:
+            for figure in case.figures:
+                rounds = values.get((case.name, figure.key, peer.name))
+                wanted = figure.table == ("shoal" if peer.processes else "peers")
+                if peer.project and rounds and wanted:
+                    where = "" if peer.processes else " (ThreadPoolExecutor)"
+                    rows.append([f"{figure.title}{where}, {figure.unit}", spread(Summary.of(list(rounds.values())))])
+    return table(["Shoal alone", ""], rows)
+
+
+def _cell(values: Values, case: Case, figure: Figure, peer: Peer) -> str:
+    theirs = values.get((case.name, figure.key, peer.name))
+    if not theirs:
+        return "failed" if case.fits(peer) else "–"
+    text = spread(Summary.of(list(theirs.values())))
+    ours = values.get((case.name, figure.key, "shoal"), {})
+    ratio = None if peer.name == "shoal" else advantage(ours, theirs, more_is_better=figure.more_is_better)
+    return text if ratio is None else f"{text}<br>**{spread(ratio, '×')}**"
+
+
+def spread(summary: Summary, sign: str = "") -> str:
+    """``median (least to most)``."""
+    return f"{number(summary.median)}{sign} ({number(summary.least)} to {number(summary.most)})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; empty without rows."""
+    if not rows:
+        return ""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def replace_figures(page: str, figures: str) -> str:
+    """The page with new figures between its markers.
+
+    Raises:
+        ValueError: the page does not have each marker once, in order.
+    """
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end or page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise ValueError(f"the page must have {BEGIN} and {END} once each, in this order")
+    return f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"
