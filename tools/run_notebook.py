@@ -23,13 +23,14 @@ class Talking(NotebookClient):
     """Executes a notebook and tells of it on the terminal."""
 
     count = 0
+    total = 0
 
     async def async_execute_cell(self, cell: Any, cell_index: int, **options: Any) -> Any:
         """Say which cell begins."""
         if cell.cell_type == "code":
             self.count += 1
             first = next((line for line in cell.source.splitlines() if line.strip()), "")
-            write(f"[{self.count}] {first[:90]}\n")
+            write(f"[{self.count}/{self.total}] {first[:90]}\n")
         return await super().async_execute_cell(cell, cell_index, **options)
 
     def output(self, outs: Any, msg: Any, display_id: str, cell_index: int) -> Any:
@@ -58,7 +59,7 @@ def main() -> int:
         store_widget_state=True,
         resources={"metadata": {"path": str(options.notebook.resolve().parent)}},
     )
-    total = sum(cell.cell_type == "code" for cell in notebook.cells)
+    total = client.total = sum(cell.cell_type == "code" for cell in notebook.cells)
     began = time.monotonic()
     try:
         client.execute()

@@ -37,7 +37,7 @@ class _SpecMeta(msgspec.StructMeta):
             try:
                 given[key] = msgspec.convert(value, fields[key].type, strict=True)
             except msgspec.ValidationError as error:
-                raise ConfigurationError(f"{name}.{key}", value, _sentence(str(error))) from None
+                raise ConfigurationError(f"{name}.{key}", value, _sentence(str(error), fields[key].type)) from None
         for key, field in fields.items():
             if field.required and key not in given:
                 raise ConfigurationError(f"{name}.{key}", None, "this option must be given")
@@ -71,5 +71,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ConfigurationError(f"{type(self).__name__}.{field}", getattr(self, field), fix)
 
 
-def _sentence(text: str) -> str:
+def _sentence(text: str, kind: Any) -> str:
+    """msgspec's sentence in the words of somebody who writes Python."""
+    text = text.replace("`array`", "a list").replace("`object`", f"a {getattr(kind, '__name__', 'record')}")
     return "e" + text[1:] if text.startswith("Expected") else text

@@ -77,6 +77,6 @@ def test_the_runtime_runs_without_jupyter(module: str):
 def test_a_worker_loads_little():
     """A worker loads neither session nor configuration nor providers, and nothing that only people need."""
     loaded = loaded_by("shoal.node.worker")
-    unwanted = ("session", "config", "apps", "cli", "executors", "pool", "graph", "dispatch", "blocks", "record")
+    unwanted = ("session", "config", "apps", "cli", "executors", "pool", "graph", "blocks", "record")
     assert {name for name in loaded if name.startswith(tuple(f"shoal.{part}" for part in unwanted))} == set()
     assert {name.partition(".")[0] for name in loaded} & {"rich", "fsspec", "platformdirs", "psutil", "zmq"} == set()

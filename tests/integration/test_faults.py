@@ -100,7 +100,9 @@ def test_a_lost_attempt_is_retried_where_allowed(session: shoal.Session, tmp_pat
     assert view.attempts[task.tid] == 2
 
 
-@pytest.mark.parametrize("end", [lambda: os._exit(3), lambda: sys.exit(4), lambda: os.abort()], ids=["_exit", "exit", "abort"])
+@pytest.mark.parametrize(
+    "end", [lambda: os._exit(3), lambda: sys.exit(4), lambda: os.abort()], ids=["_exit", "exit", "abort"]
+)
 def test_a_task_that_ends_its_process_is_answered(session: shoal.Session, end: Callable[[], None]) -> None:
     """However it ends, the future gets an error and the next task runs."""
     error = session.submit(end).exception(30)

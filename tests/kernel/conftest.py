@@ -57,11 +57,18 @@ class Kernel:
         self.client.wait_for_ready(timeout=LIMIT)
         self.cells: dict[str, Cell] = {}
         self.stray: list[dict[str, Any]] = []
+        self.arrived: list[dict[str, Any]] = []
 
     def start(self, code: str, cell_id: str | None = "") -> Cell:
         """Send a cell; ``cell_id`` None is a client that names no cell, and cannot be asked."""
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {},
-                   "allow_stdin": cell_id is not None, "stop_on_error": True}
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": cell_id is not None,
+            "stop_on_error": True,
+        }
         metadata = {} if cell_id is None else {"cellId": cell_id or uuid.uuid4().hex}
         message = self.client.session.msg("execute_request", content, metadata=metadata)
         cell = self.cells[message["header"]["msg_id"]] = Cell(message["header"]["msg_id"])
@@ -99,6 +106,7 @@ class Kernel:
         except Empty:
             pass
         else:
+            self.arrived.append(message)
             cell = self.cells.get((message["parent_header"] or {}).get("msg_id", ""))
             if cell is None:
                 self.stray.append(message)

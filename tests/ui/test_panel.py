@@ -98,7 +98,7 @@ def test_a_name_is_taken_once(page: Page, pools: Lab):
     pools.answer_pools(page, {"version": "0", "pools": []}, method="GET")
     expect(card(page, "taken")).to_have_count(0, timeout=START)
     form.get_by_role("button", name="Start").click()
-    expect(form.get_by_role("alert")).to_contain_text("a pool named 'taken' is running already")
+    expect(form.get_by_role("alert")).to_contain_text("A pool named 'taken' is running already")
     shot(page, "panel-form-error")
 
 
@@ -138,9 +138,12 @@ def test_the_code_to_attach_can_be_copied(page: Page, pools: Lab):
 
 def test_commands_are_in_the_palette(page: Page, pools: Lab):
     """The panel and the form can be reached from the command palette, without a mouse."""
-    page.keyboard.press("Control+Shift+C")
-    page.keyboard.type("Start a Pool")
-    page.keyboard.press("Enter")
+    page.locator("body").press("Control+Shift+C")
+    search = page.locator(".lm-CommandPalette-input:visible")
+    expect(search).to_be_focused()
+    search.fill("Start a Pool")
+    expect(page.locator(".lm-CommandPalette-item.lm-mod-active")).to_contain_text("Start a Pool")
+    search.press("Enter")
     expect(page.get_by_role("form", name="Start a pool").get_by_label("Name")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.get_by_role("form", name="Start a pool")).to_have_count(0)

@@ -55,7 +55,9 @@ def test_every_state_has_its_word(page: Page, lab: Lab):
     tell(lab, page, MANY)
     for name, word in WORDS.items():
         expect(page.locator(f"[data-pool='{name}'] .shoal-State")).to_have_text(word)
-    expect(page.locator("[data-pool=teaching] [data-number=tasks]")).to_have_text("2 running, 57 queued, 1203 done")
+    expect(page.locator("[data-pool=teaching] [data-number=tasks]")).to_have_text(
+        "2\u00a0running, 57\u00a0queued, 1203\u00a0done"
+    )
     expect(page.locator("[data-pool=teaching] [data-number=blocks]")).to_contain_text("1 of 2")
     expect(page.locator("[data-pool='htex-4711-ab12cd']")).to_contain_text("Ends with analysis.ipynb")
 
@@ -96,7 +98,7 @@ def test_a_server_that_answers_an_error_is_told(page: Page, lab: Lab):
     tell(lab, page, [pool("known")])
     expect(page.locator("[data-pool=known]")).to_be_visible()
     lab.answer_pools(page, {"error": "OSError", "message": "the folder is gone.", "fix": "Mount it."}, status=422)
-    expect(page.get_by_role("alert")).to_contain_text("the folder is gone. Mount it.", timeout=10_000)
+    expect(page.get_by_role("alert")).to_contain_text("The folder is gone. Mount it.", timeout=10_000)
     expect(page.get_by_role("alert")).to_contain_text("Below is what was known last.")
     expect(page.locator("[data-pool=known]")).to_be_visible()
     shot(page, "panel-server-error")

@@ -109,7 +109,9 @@ Point = collections.namedtuple("Point", "x y")
 leaves = st.integers() | st.text(max_size=3)
 trees = st.recursive(
     leaves,
-    lambda t: st.lists(t, max_size=3) | st.tuples(t, t) | st.builds(Point, t, t) | st.dictionaries(leaves, t, max_size=3),
+    lambda t: (
+        st.lists(t, max_size=3) | st.tuples(t, t) | st.builds(Point, t, t) | st.dictionaries(leaves, t, max_size=3)
+    ),
     max_leaves=12,
 )
 

@@ -32,7 +32,9 @@ def test_an_unknown_option_names_itself_and_a_near_one() -> None:
         Inner(leest=3)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("make", [lambda: Inner(least="a"), lambda: Inner(least=None), lambda: Outer(label="x", inner=3)])
+@pytest.mark.parametrize(
+    "make", [lambda: Inner(least="a"), lambda: Inner(least=None), lambda: Outer(label="x", inner=3)]
+)
 def test_a_value_of_a_wrong_type_is_refused_by_field(make: Any) -> None:
     """The message names class and field."""
     with pytest.raises(ConfigurationError, match=r"Inner\.least|Outer\.inner"):
@@ -79,7 +81,9 @@ def test_every_error_survives_pickling(name: str) -> None:
     assert type(again) is kind
     assert str(again) == str(error)
     assert again.__notes__ == ["and a note"]
-    assert {k: v for k, v in vars(again).items() if k != "_given"} == {k: v for k, v in vars(error).items() if k != "_given"}
+    assert {k: v for k, v in vars(again).items() if k != "_given"} == {
+        k: v for k, v in vars(error).items() if k != "_given"
+    }
 
 
 def test_a_configuration_error_about_an_unpicklable_value_survives_too() -> None:

@@ -49,7 +49,9 @@ from shoal.wire.messages import (
 CODE = b"c" * 16
 
 
-def task(tid: int, *, attempt: int = 1, code: bytes = CODE, captures: bytes = b"", cores: float = 1.0, priority: int = 0) -> Task:
+def task(
+    tid: int, *, attempt: int = 1, code: bytes = CODE, captures: bytes = b"", cores: float = 1.0, priority: int = 0
+) -> Task:
     return Task(tid, attempt, code, captures, None, Payload(b"body"), cores=cores, priority=priority, label=f"f{tid}")
 
 
@@ -75,13 +77,17 @@ class World:
 
     def tasks_for(self, manager: int) -> list[int]:
         return [
-            t.tid for o in self.orders if isinstance(o, ToManager) and o.manager == manager and isinstance(o.message, Tasks)
+            t.tid
+            for o in self.orders
+            if isinstance(o, ToManager) and o.manager == manager and isinstance(o.message, Tasks)
             for t in o.message.tasks
         ]
 
     def results_for(self, client: int) -> list[Result]:
         return [
-            r for o in self.orders if isinstance(o, ToClient) and o.client == client and isinstance(o.message, Results)
+            r
+            for o in self.orders
+            if isinstance(o, ToClient) and o.client == client and isinstance(o.message, Results)
             for r in o.message.results
         ]
 
@@ -177,7 +183,11 @@ def test_higher_priority_first_then_in_order(world: World):
 
 def test_clients_share_fairly(world: World):
     """A client with few tasks does not wait behind one with many: the one that holds fewer cores is served first."""
-    world(ClientJoined(2), TasksSubmitted(1, [task(i) for i in range(100)]), TasksSubmitted(2, [task(i) for i in range(4)]))
+    world(
+        ClientJoined(2),
+        TasksSubmitted(1, [task(i) for i in range(100)]),
+        TasksSubmitted(2, [task(i) for i in range(4)]),
+    )
     world(ManagerRegistered(7, 0, 8, "m"))
     sent = [t.client for m in world.messages(Tasks) for t in m.tasks]
     assert sent.count(1) == sent.count(2) == 4
@@ -292,7 +302,10 @@ def test_a_late_result_of_a_lost_attempt_is_dropped(world: World):
 
 def test_a_late_result_is_taken_if_none_came(world: World):
     """An attempt that went back to the queue ends with a late result of its first manager, and runs nowhere else."""
-    world(ManagerRegistered(7, 0, 1, "m"), TasksSubmitted(1, [task(0)]), )
+    world(
+        ManagerRegistered(7, 0, 1, "m"),
+        TasksSubmitted(1, [task(0)]),
+    )
     world(ManagerGone(7, "silent"))
     assert world.machine.waiting == 1
     world(AttemptsEnded(7, [done(1, 0)]))

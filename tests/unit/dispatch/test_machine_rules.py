@@ -201,7 +201,12 @@ class Pool(RuleBasedStateMachine):
         used = sum(max(1, t.cores) for t in model.begun.values())
         # As many results as it has slots may be under way, the first word (that it has workers) never stays behind.
         heard = not any(isinstance(m, ManagerHeard) for m in model.said)
-        if model.queue and heard and used + max(1, model.queue[0].cores) <= model.slots and model.ended_unheard() < model.slots:
+        if (
+            model.queue
+            and heard
+            and used + max(1, model.queue[0].cores) <= model.slots
+            and model.ended_unheard() < model.slots
+        ):
             task = model.queue.popleft()
             key = key_of(task)
             assert key not in self.begun, "an attempt begins once"

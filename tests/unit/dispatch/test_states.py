@@ -23,7 +23,9 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "table", "states", "events", "last"), TABLES, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "table", "states", "events", "last"), TABLES, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_each_pair_is_a_move_or_a_named_error(name, table, states, events, last):
     """Whatever a table does not list is refused, naming the machine, the state and the event."""
     for state, event in product(states, events):
@@ -34,7 +36,9 @@ def test_each_pair_is_a_move_or_a_named_error(name, table, states, events, last)
                 moved(name, table, state, event)
 
 
-@pytest.mark.parametrize(("name", "table", "states", "events", "last"), TABLES, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "table", "states", "events", "last"), TABLES, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_the_last_state_is_final_and_all_others_lead_to_it(name, table, states, events, last):
     """Nothing leaves the final state, and every other state has a way there."""
     reach = {last}

@@ -43,8 +43,10 @@ class Page:
         self.seq, self.head = head["seq"], head
         self.labels[head["labelBase"] :] = head["labels"]
         self.workers[head["workerBase"] :] = head["workers"]
-        table = {name: array({"u1": "B", "u4": "I", "f8": "d"}[kind], bytes(buffer))
-                 for (name, kind), buffer in zip(head["columns"], message.buffers, strict=True)}
+        table = {
+            name: array({"u1": "B", "u4": "I", "f8": "d"}[kind], bytes(buffer))
+            for (name, kind), buffer in zip(head["columns"], message.buffers, strict=True)
+        }
         if head["mode"] == "groups":
             counts = table["counts"].tolist()
             self.groups = [(name, counts[i * 7 : i * 7 + 7]) for i, name in enumerate(self.labels)]
@@ -69,8 +71,14 @@ class Page:
 
 def _truth(view: RunView) -> dict[int, dict[str, Any]]:
     return {
-        tid: {"deps": list(view.deps[tid]), "label": view.label[tid], "state": STATE_NAMES[view.state[tid]],
-              "worker": view.worker[tid], "started": view.started[tid], "error": view.error[tid]}
+        tid: {
+            "deps": list(view.deps[tid]),
+            "label": view.label[tid],
+            "state": STATE_NAMES[view.state[tid]],
+            "worker": view.worker[tid],
+            "started": view.started[tid],
+            "error": view.error[tid],
+        }
         for tid in range(len(view))
     }
 
@@ -255,8 +263,12 @@ def test_recorded_messages_are_still_what_is_sent() -> None:
     steps: list[list[Event]] = [
         [_submitted(0, "load", []), _submitted(1, "fit", [0], [0]), _submitted(2, "fit", [0], [0])],
         [AttemptEnded(0, 1, "value", "host/7", 101.0, 102.0), AttemptStarted(103.0, 1, 1, "host/8")],
-        [_submitted(3, "best", [1, 2], [1, 2]), AttemptEnded(2, 1, "failure", "host/7", 102.0, 104.0),
-         TaskEnded(104.0, 2, "failed", "ValueError: no"), TaskEnded(104.5, 3, "skipped", "input failed")],
+        [
+            _submitted(3, "best", [1, 2], [1, 2]),
+            AttemptEnded(2, 1, "failure", "host/7", 102.0, 104.0),
+            TaskEnded(104.0, 2, "failed", "ValueError: no"),
+            TaskEnded(104.5, 3, "skipped", "input failed"),
+        ],
     ]
     for step in steps:
         view.apply(step)

@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 
 from shoal_kernel.names import analyse
 
-SETS = ["reads", "writes", "maybe", "deletes", "item_writes", "mutators", "method_calls", "passed", "imports", "functions", "classes", "free", "builtins"]
+SETS = [
+    "reads",
+    "writes",
+    "maybe",
+    "deletes",
+    "item_writes",
+    "mutators",
+    "method_calls",
+    "passed",
+    "imports",
+    "functions",
+    "classes",
+    "free",
+    "builtins",
+]
 
 # cell, then the sets that must be found, each as words; sets left out must be empty, but those of LOOSE
 LOOSE = {"builtins", "passed", "method_calls", "maybe"}
@@ -93,14 +107,20 @@ CASES: list[tuple[str, dict[str, str]]] = [
     ("def f(a, b=d): return a + b + g", {"reads": "d", "writes": "f", "functions": "f", "free": "g"}),
     ("def f(): return g\nf()", {"reads": "g", "writes": "f", "functions": "f", "free": "g"}),
     ("g = 1\ndef f(): return g\nf()", {"writes": "f g", "functions": "f"}),
-    ("def f(): return h(x)\ndef h(v): return v + y\ny = 3\nf()", {"reads": "x", "writes": "f h y", "functions": "f h",
-                                                                    "free": "x", "passed": "x"}),
+    (
+        "def f(): return h(x)\ndef h(v): return v + y\ny = 3\nf()",
+        {"reads": "x", "writes": "f h y", "functions": "f h", "free": "x", "passed": "x"},
+    ),
     ("def f():\n  global c\n  c += 1", {"writes": "f", "functions": "f", "free": "c"}),
     ("def f():\n  global c\n  c += 1\nf()", {"reads": "c", "writes": "f c", "functions": "f", "free": "c"}),
-    ("def f():\n  n = 0\n  def g():\n    nonlocal n\n    n += k\n  return g", {"writes": "f", "functions": "f",
-                                                                              "free": "k"}),
-    ("def add(v): seen.append(v)\nadd(1)", {"reads": "seen", "writes": "add", "functions": "add", "free": "seen",
-                                            "mutators": "seen"}),
+    (
+        "def f():\n  n = 0\n  def g():\n    nonlocal n\n    n += k\n  return g",
+        {"writes": "f", "functions": "f", "free": "k"},
+    ),
+    (
+        "def add(v): seen.append(v)\nadd(1)",
+        {"reads": "seen", "writes": "add", "functions": "add", "free": "seen", "mutators": "seen"},
+    ),
     ("@app\ndef f(x: T) -> R: return x + k", {"reads": "app T R k", "writes": "f", "functions": "f", "free": "k"}),
     ("f = lambda a=d: a + z", {"reads": "d z", "writes": "f"}),
     ("xs.sort(key=lambda r: r[k])", {"reads": "xs k", "mutators": "xs"}),
@@ -120,8 +140,10 @@ CASES: list[tuple[str, dict[str, str]]] = [
     ("x = 1\ndel x", {"writes": "x", "deletes": "x"}),
     ("del x\nx = 1", {"writes": "x"}),
     ("del (a, b), c", {"writes": "a b c", "deletes": "a b c"}),
-    ("match p:\n  case Point(x=0, y=yy): r = yy\n  case [a, *b]: r = b\n  case {'k': v, **rest}: r = v",
-     {"reads": "p Point", "writes": "yy a b v rest r"}),
+    (
+        "match p:\n  case Point(x=0, y=yy): r = yy\n  case [a, *b]: r = b\n  case {'k': v, **rest}: r = v",
+        {"reads": "p Point", "writes": "yy a b v rest r"},
+    ),
     ("match p:\n  case 1: r = 1\n  case other: r = other\nr", {"reads": "p", "writes": "r other", "maybe": "other"}),
     ("match p:\n  case {'rows': rs}: rs.append(1)", {"reads": "p", "writes": "rs", "mutators": "rs p"}),
     ("f'{a!r:{w}} {b}'", {"reads": "a w b"}),
@@ -197,9 +219,11 @@ def test_deep_nests_stay_fast() -> None:
 _NAMES = st.sampled_from("abcd")
 _EXPRESSIONS = st.recursive(
     _NAMES | st.integers(0, 3).map(str),
-    lambda inner: st.tuples(inner, inner).map(lambda two: f"({two[0]} + {two[1]})")
-    | st.tuples(_NAMES, inner).map(lambda two: f"({two[0]} := {two[1]})")
-    | st.tuples(inner, inner, inner).map(lambda three: f"({three[0]} if {three[1]} else {three[2]})"),
+    lambda inner: (
+        st.tuples(inner, inner).map(lambda two: f"({two[0]} + {two[1]})")
+        | st.tuples(_NAMES, inner).map(lambda two: f"({two[0]} := {two[1]})")
+        | st.tuples(inner, inner, inner).map(lambda three: f"({three[0]} if {three[1]} else {three[2]})")
+    ),
     max_leaves=4,
 )
 

@@ -17,7 +17,9 @@ from shoal.task import ValueId
 def submitted(tid: int, *deps: int, waiting: tuple[int, ...] | None = None) -> TaskSubmitted:
     """A submission with the given inputs, all unfinished unless said."""
     values = [ValueId(dep) for dep in deps]
-    return TaskSubmitted(1.0 + tid, tid, f"f{tid}", "pool", values, list(deps if waiting is None else waiting), (), b"", b"", b"")
+    return TaskSubmitted(
+        1.0 + tid, tid, f"f{tid}", "pool", values, list(deps if waiting is None else waiting), (), b"", b"", b""
+    )
 
 
 def write(path: Path, events: list[Event]) -> None:
@@ -79,8 +81,6 @@ def test_a_file_that_is_no_log_is_named(tmp_path: Path) -> None:
         LogReader(path).read()
 
 
-
-
 def test_a_full_disk_stops_the_log_and_not_the_run() -> None:
     """On a device that is always full the first error is kept, and nothing raises."""
     log = LogWriter(Path("/dev/full"))
@@ -107,7 +107,12 @@ def test_columns_show_failures_skips_and_cancels() -> None:
     """Each ending without a value has its own state and its line."""
     view = RunView()
     view.apply([submitted(0), submitted(1, 0), submitted(2)])
-    view.apply([AttemptEnded(0, 1, "failure", "h/1", 1.0, 2.0, 0, "ValueError: no"), TaskEnded(2.0, 0, "failed", "ValueError: no")])
+    view.apply(
+        [
+            AttemptEnded(0, 1, "failure", "h/1", 1.0, 2.0, 0, "ValueError: no"),
+            TaskEnded(2.0, 0, "failed", "ValueError: no"),
+        ]
+    )
     view.apply([TaskEnded(2.0, 1, "skipped", "input f0 failed"), TaskEnded(2.5, 2, "cancelled", "")])
     assert list(view.state) == [FAILED, SKIPPED, CANCELLED]
     assert view.error[0] == "ValueError: no"

@@ -96,7 +96,7 @@ def attempt(function):
     try:
         return show(function())
     except Exception as error:
-        return (type(error).__name__, str(error))
+        return (type(error).__name__, str(error).partition(" object at 0x")[0])
 salt = 1
 a = b = c = 1
 bump, get, turn, learn = factory(0)
@@ -112,7 +112,7 @@ pair = (g, 2)
 EXPRESSIONS = [
     "a", "b", "c", "a is b", "g(1)", "h(2)", "C(4).m()", "C.k", "C.shared", "C.extra", "C(2).p", "C.make().m()", "C.st(1)",
     "D(1).m()", "D.k", "obj", "obj.m()", "type(obj) is C", "isinstance(obj, C)", "keyed[C(1)]", "keyed",
-    "[q(3) for q in fs]", "table", "table['g'](1)", "table['g'] is g", "get()", "(bump(), get())", "turn(3)", "even(4)",
+    "[q(3) for q in fs]", "table", "table['g'](1)", "table['g'] is g", "get()", "turn(3)", "even(4)",
     "wrapped(2)", "wrapped.__wrapped__(3)", "wrapped.__doc__", "part(6)", "bound()", "bound.__self__ is obj", "pair[0](pair[1])",
     "len('xyz')", "missing", "math.floor(2.5)", "d", "k", "g.note", "g.__name__", "g.__doc__", "g.__defaults__",
     "sorted(g.__kwdefaults__)", "g.__annotations__", "f.__name__", "[v for v in [a] if v is a]", "(lambda: (b, c))()",
@@ -182,7 +182,9 @@ def fresh(function: Any) -> bytes:
     """A fresh pickle, in which classes are not those that this process knows already."""
     data = cloudpickle.dumps(function)
     renamed: dict[bytes, bytes] = {}
-    return re.sub(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", lambda m: renamed.setdefault(m[0], uuid.uuid4().hex.encode()), data)
+    return re.sub(
+        rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", lambda m: renamed.setdefault(m[0], uuid.uuid4().hex.encode()), data
+    )
 
 
 class NotebookMachine(RuleBasedStateMachine):
@@ -230,10 +232,10 @@ class NotebookMachine(RuleBasedStateMachine):
     def a_task_sees_what_a_fresh_pickle_shows(self) -> None:
         for image in self.images:
             try:
-                data = fresh(image.function)
+                reference = pickle.loads(fresh(image.function))
             except Exception:
-                continue  # what cloudpickle cannot send is no reference
-            expected = pickle.loads(data)()
+                continue  # what cannot travel by cloudpickle is no reference
+            expected = reference()
             snapshot = image.snapshot()
             assert image.snapshot() is snapshot
             self.rebuilder.add(snapshot.code, snapshot.code_blob)

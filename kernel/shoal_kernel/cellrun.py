@@ -1,0 +1,164 @@
+"""The worker's half of ``%%task``: runs the text of a cell, and gives back what its names hold then.
+
+Workers import this module and nothing else of the kernel side; it needs neither IPython nor a session.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from types import FunctionType
+from typing import Any, NoReturn
+
+import msgspec
+
+from shoal.errors import CellError, NotPicklable
+from shoal.serialize import pack
+from shoal_kernel.bundle import Bundle, bundle_of
+
+__all__ = ["REPORT", "CellCode", "Report", "run_cell"]
+
+REPORT = "<report>"
+"""The name of the output that carries the :class:`Report`; no variable can be called that."""
+
+__shoal_inside__ = True
+"""Tells who packs failures that frames of this module are no news to people."""
+
+_VALUE = "<value>"
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+
+
+class CellCode(msgspec.Struct, frozen=True):
+    """The text of a task cell, and what is wanted of it.
+
+    Args:
+        text: Python, with its lines numbered as in the notebook.
+        file: what tracebacks call it, for example ``<Cell In[4]>``.
+        outputs: the names whose values are wanted.
+        existing: names that the cell deletes, which exist in the notebook, but whose values it does not need.
+        classes: names of classes that came as inputs: their ``class`` statements do not run again.
+        shows: whether the value of a last expression is to be shown.
+    """
+
+    text: str
+    file: str
+    outputs: tuple[str, ...] = ()
+    existing: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    shows: bool = True
+
+
+class Report(msgspec.Struct):
+    """What is said of a run besides its values.
+
+    Args:
+        shown: the last expression's value as it looks in a notebook; None if there is none.
+        missing: names that have no value, each with the reason.
+        stayed: names whose values cannot travel, each with the reason.
+    """
+
+    shown: Bundle | None = None
+    missing: dict[str, str] = {}
+    stayed: dict[str, str] = {}
+
+
+class Absent:
+    """Travels in the place of a value that is not there; reading it raises :class:`~shoal.errors.CellError`."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Raise where it arrives."""
+        return (_raise_absent, (self.name, self.reason))
+
+
+def _raise_absent(name: str, reason: str) -> NoReturn:
+    raise CellError(f"'{name}' {reason}", "see what the task cell that wrote it says below itself")
+
+
+def run_cell(code: CellCode, anchor: FunctionType, /, **names: Any) -> dict[str, Any]:
+    """Run a cell.
+
+    Args:
+        code: its text.
+        anchor: a function of the notebook; its globals are those of all the notebook's functions that came with it, so
+            that they see what the cell writes.
+        names: the notebook's names that the cell reads.
+
+    Returns:
+        The value of each output, and under :data:`REPORT` the :class:`Report`.
+    """
+    namespace = _namespace(anchor)
+    namespace.update(dict.fromkeys(code.existing), display=_display)
+    namespace.update(names)
+    body = _compile(code)
+    _execute(body, namespace)
+    report = Report()
+    if _VALUE in namespace:
+        value = namespace.pop(_VALUE)
+        if value is not None:
+            report.shown = _look(value)
+    results = {name: _take(name, namespace, report) for name in code.outputs}
+    return {**results, REPORT: report}
+
+
+def _namespace(anchor: FunctionType) -> dict[str, Any]:
+    import __main__
+
+    found: dict[str, Any] = anchor.__globals__
+    # on a thread of the kernel these are the notebook's own variables: the cell must not write them
+    return {"__name__": "__main__"} if found is vars(__main__) else found
+
+
+def _compile(code: CellCode) -> Any:
+    lines = code.text.splitlines(keepends=True)
+    linecache.cache[code.file] = (len(code.text), None, lines, code.file)  # tracebacks show the cell's own lines
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile(code.text, code.file, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    assert isinstance(tree, ast.Module)
+    tree.body = [part for part in tree.body if not (isinstance(part, ast.ClassDef) and part.name in code.classes)]
+    last = tree.body[-1] if tree.body else None
+    if code.shows and isinstance(last, ast.Expr):
+        target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
+        tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
+    return compile(tree, code.file, "exec", flags, dont_inherit=True)
+
+
+def _execute(body: Any, namespace: dict[str, Any]) -> None:
+    import inspect
+
+    if not body.co_flags & inspect.CO_COROUTINE:
+        exec(body, namespace)  # noqa: S102 - running the user's cell is what this is for
+        return
+    import asyncio
+
+    asyncio.run(eval(body, namespace))  # noqa: S307 - as above; a coroutine is made by eval
+
+
+def _look(value: object) -> Bundle:
+    try:
+        return bundle_of(value)
+    except Exception as error:  # noqa: BLE001  the user's own _repr_ methods: their failure is shown, the cell's work is kept
+        return {"text/plain": f"<{type(value).__name__} that cannot be shown: {type(error).__name__}: {error}>"}, {}
+
+
+def _display(*values: object, **_: object) -> None:
+    """What ``display`` is on a worker: the plain text of each value."""
+    for value in values:
+        print(bundle_of(value)[0]["text/plain"])  # noqa: T201
+
+
+def _take(name: str, namespace: dict[str, Any], report: Report) -> Any:
+    if name not in namespace:
+        report.missing[name] = "was not set: the statement that sets it did not run, or it was deleted"
+        return Absent(name, report.missing[name])
+    value = namespace[name]
+    if type(value) in _ATOMS:
+        return value
+    try:
+        pack(value, f"'{name}'", copy=False)
+    except NotPicklable as error:
+        report.stayed[name] = f"(a {error.type_name}) stayed on the worker: {error.reason}"
+        return Absent(name, report.stayed[name])
+    return value

@@ -1,0 +1,99 @@
+"""What calls do to the objects that they are given: the tables that :mod:`shoal_kernel.names` looks up. PURE.
+
+The tables name methods and functions of the standard library and of the libraries that notebooks use most. A name that
+is in no table has an *unknown* effect, which the callers keep apart.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+__all__ = ["MUTATING_FUNCTIONS", "MUTATING_METHODS", "PURE_BUILTINS", "REFLECTION", "call_name", "roots"]
+
+_MUTATING = """
+append extend insert remove pop clear sort reverse add discard update popitem setdefault appendleft popleft extendleft
+rotate intersection_update difference_update symmetric_difference_update subtract move_to_end
+
+fill put itemset resize partition setflags setfield byteswap shuffle seed
+
+fit fit_transform fit_predict partial_fit set_params compile train_on_batch load_weights load_state_dict zero_grad
+backward step requires_grad_
+
+write writelines writerow writerows read readline readlines seek truncate send put_nowait get_nowait commit execute
+executemany
+"""  # containers; numpy arrays and generators; models of scikit-learn, keras and torch; files, queues and connections
+
+MUTATING_METHODS = frozenset(_MUTATING.split())
+"""Methods that change the object that they are called on."""
+
+MUTATING_FUNCTIONS = {
+    "next": 0,
+    "setattr": 0,
+    "delattr": 0,
+    "shuffle": 0,
+    "heappush": 0,
+    "heappop": 0,
+    "heapify": 0,
+    "heapreplace": 0,
+    "heappushpop": 0,
+    "insort": 0,
+    "insort_left": 0,
+    "insort_right": 0,
+    "fill_diagonal": 0,
+    "copyto": 0,
+    "place": 0,
+    "putmask": 0,
+    "put_along_axis": 0,
+    "setitem": 0,
+    "delitem": 0,
+    "dump": 1,
+}
+"""Functions that change one of their arguments: the function's last name, and which argument it is."""
+
+_PURE = """
+abs all any ascii bin bool bytes callable chr complex dict divmod enumerate filter float format frozenset getattr hasattr
+hash hex id int isinstance issubclass len list map max memoryview min oct ord pow print range repr reversed round set
+slice sorted str sum tuple type zip display
+"""
+
+PURE_BUILTINS = frozenset(_PURE.split())
+"""Built-in functions that leave their arguments as they are."""
+
+REFLECTION = frozenset({"exec", "eval", "globals", "locals", "vars"})
+"""Built-in functions that reach names by text."""
+
+
+def call_name(call: ast.Call) -> str:
+    """The last name of what is called: ``shuffle`` of ``random.shuffle(x)``; empty where there is none."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def roots(node: ast.expr | None) -> Iterator[ast.Name]:
+    """The names whose objects ``node`` may be, or be a part of.
+
+    Args:
+        node: an expression; ``a.b[0]`` has the root ``a``, ``a if c else b`` has ``a`` and ``b``.
+
+    Yields:
+        Name nodes that are loaded.
+    """
+    match node:
+        case ast.Name():
+            yield node
+        case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Starred(value=inner):
+            yield from roots(inner)
+        case ast.NamedExpr(value=inner) | ast.Await(value=inner):
+            yield from roots(inner)
+        case ast.IfExp(body=one, orelse=other):
+            yield from roots(one)
+            yield from roots(other)
+        case ast.BoolOp(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+            for part in parts:
+                yield from roots(part)
+        case ast.Dict(values=parts):
+            for part in parts:
+                yield from roots(part)

@@ -1,0 +1,54 @@
+"""Loading and unloading the IPython extension."""
+
+from __future__ import annotations
+
+import sys
+from html import escape
+from typing import Any
+
+from shoal.futures import ValueFuture
+from shoal.record.runs import STATE_NAMES
+from shoal.serialize import name_files
+from shoal_kernel.errors import cell_name
+from shoal_kernel.looks import icon
+from shoal_kernel.magics import ShoalMagics, complete_wait
+from shoal_kernel.output import resend
+
+__all__ = ["load", "unload"]
+
+_hooks: dict[int, Any] = {}
+
+
+def load(shell: Any) -> None:
+    """Add the magics, the looks of futures, and what happens after each cell."""
+    if id(shell) in _hooks:
+        return
+    shell.register_magics(ShoalMagics)
+    shell.set_hook("complete_command", complete_wait, str_key="%wait")
+    shell.display_formatter.formatters["text/html"].for_type(ValueFuture, _future_html)
+
+    def after_cell(_result: object) -> None:
+        resend(shell)
+        widgets = sys.modules.get("shoal_kernel.widgets")  # loaded by %graph only
+        if widgets is not None:
+            widgets.refresh(shell)
+
+    shell.events.register("post_run_cell", after_cell)
+    name_files(lambda file: cell_name(shell, file))
+    _hooks[id(shell)] = after_cell
+
+
+def unload(shell: Any) -> None:
+    """Take back what :func:`load` added, but for the magics, which IPython keeps."""
+    after_cell = _hooks.pop(id(shell), None)
+    if after_cell is not None:
+        shell.events.unregister("post_run_cell", after_cell)
+        shell.display_formatter.formatters["text/html"].pop(ValueFuture, None)
+
+
+def _future_html(future: ValueFuture[Any]) -> str:
+    state = future.state()
+    told = f"{icon(STATE_NAMES.index(state))} {escape(future.describe())}: {escape(state)}"
+    if state == "done":
+        told += "; <code>.result()</code> gives its value"
+    return f"<span>{told}</span>"

@@ -1,0 +1,367 @@
+"""The walk behind :mod:`shoal_kernel.names`: one pass over a cell's syntax tree, in the order of execution. PURE."""
+
+# ruff: noqa: N815 - ast.NodeVisitor finds its methods by the names of node classes
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+
+from shoal_kernel.effects import MUTATING_FUNCTIONS, MUTATING_METHODS, PURE_BUILTINS, REFLECTION, call_name, roots
+from shoal_kernel.ledger import Found, Ledger, Scope
+from shoal_kernel.scopes import (
+    Function,
+    annotated,
+    bound_names,
+    parameters,
+    pattern_names,
+    target_names,
+    type_parameters,
+)
+
+__all__ = ["Flow"]
+
+_SUPPRESSORS = frozenset({"suppress", "raises", "assertRaises"})
+_DEEPEST_TWICE = 3
+
+
+class _Branching(ast.NodeVisitor):
+    """Control flow: which statements may be left out, and what is bound after them."""
+
+    def __init__(self) -> None:
+        self.book = Ledger()
+        self.dead = False
+        self.loops = 0
+
+    def block(self, body: Iterable[ast.AST | None]) -> None:
+        """Parts that run one after another."""
+        for part in body:
+            if part is not None:
+                self.visit(part)
+
+    def branches(self, *ways: Callable[[], object]) -> None:
+        """One of several ways is taken: afterwards that is bound which all ways bind that come to their end."""
+        book = self.book
+        flows = [scope for scope in book.scopes if scope.kind in ("cell", "class")]
+        before = [set(scope.bound) for scope in flows]
+        aliases_before, aliases = book.aliases, dict[str, set[str]]()
+        ends: list[list[set[str]]] = []
+        dead_before = self.dead
+        for way in ways:
+            self.dead, book.aliases = False, dict(aliases_before)
+            for scope, bound in zip(flows, before, strict=True):
+                scope.bound = set(bound)
+            way()
+            if not self.dead:
+                ends.append([scope.bound for scope in flows])
+            for name, sources in book.aliases.items():
+                aliases[name] = aliases.get(name, set()) | sources
+        self.dead, book.aliases = dead_before or not ends, aliases
+        for position, scope in enumerate(flows):
+            scope.bound = set.intersection(*(end[position] for end in ends)) if ends else before[position]
+
+    def perhaps(self, *parts: ast.AST | None) -> None:
+        """Parts that may not run at all."""
+        self.branches(lambda: self.block(parts), lambda: None)
+
+    def repeat(self, *steps: Callable[[], object]) -> None:
+        """The body of a loop: no time, once or often."""
+
+        def run() -> None:
+            self.loops += 1
+            # twice, so that a name bound late in the body is known early in it; not in deep nests, to stay linear
+            for _ in range(2 if self.loops <= _DEEPEST_TWICE else 1):
+                for step in steps:
+                    step()
+            self.loops -= 1
+
+        self.branches(run, lambda: None)
+        self.dead = False
+
+    def visit_If(self, node: ast.If) -> None:
+        self.visit(node.test)
+        self.branches(lambda: self.block(node.body), lambda: self.block(node.orelse))
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:
+        self.visit(node.test)
+        self.branches(lambda: self.visit(node.body), lambda: self.visit(node.orelse))
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        self.repeat(lambda: self.block(node.body))
+        self.perhaps(*node.orelse)
+
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
+        before = set(self.book.scopes[-1].bound)
+
+        def handle(handler: ast.ExceptHandler) -> Callable[[], object]:
+            return lambda: self.visit(handler)
+
+        self.branches(lambda: self.block([*node.body, *node.orelse]), *map(handle, node.handlers))
+        if node.finalbody:  # once as after a stop anywhere in the body, once as after its end
+            dead, after = self.dead, self.book.scopes[-1].bound
+            self.dead, self.book.scopes[-1].bound = False, before
+            self.block(node.finalbody)
+            self.book.scopes[-1].bound = after
+            self.block(node.finalbody)
+            self.dead = self.dead or dead
+
+    visit_TryStar = visit_Try
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self.block([node.type])
+        if node.name:
+            self.book.catch(node.name)
+        self.block(node.body)
+        if node.name:
+            self.book.unbind(node.name, lasting=False)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        subject = [root.id for root in roots(node.subject)]
+
+        def way(case: ast.match_case) -> Callable[[], object]:
+            def run() -> None:
+                self.visit(case.pattern)
+                for name in sorted(pattern_names(case.pattern)):
+                    self.book.store(name)
+                    self.book.alias(ast.Name(name, ast.Store()), subject)
+                self.block([case.guard, *case.body])
+
+            return run
+
+        last = node.cases[-1]
+        total = last.guard is None and isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None
+        self.branches(*map(way, node.cases), *([] if total else [lambda: None]))
+
+    def stop(self, node: ast.AST) -> None:
+        """Nothing after this statement runs in this branch."""
+        self.generic_visit(node)
+        self.dead = True
+
+    visit_Raise = visit_Return = visit_Break = visit_Continue = stop
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        self.visit(node.test)
+        self.perhaps(node.msg)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
+        self.visit(node.values[0])
+        self.perhaps(*node.values[1:])
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        self.block([node.left, node.comparators[0]])
+        self.perhaps(*node.comparators[1:])
+
+
+class _Binding(_Branching):
+    """What is bound, changed and loaded."""
+
+    lazy_annotations = False
+
+    def bind(self, target: ast.expr, sources: Iterable[str] = ()) -> None:
+        """An assignment target: names are bound, items and attributes change their object.
+
+        Args:
+            target: the target.
+            sources: names whose objects the assigned value may be, or be a part of.
+        """
+        match target:
+            case ast.Name(id=name):
+                self.book.store(name)
+                self.book.alias(target, sources)
+            case ast.Starred(value=inner):
+                self.bind(inner, sources)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                for part in parts:
+                    self.bind(part, sources)
+            case _:
+                self.generic_visit(target)
+                self.book.touch("item_writes", target)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.visit(node.value)
+        for target in node.targets:
+            self.bind(target, [root.id for root in roots(node.value)])
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.block([node.value])
+        if self.book.scopes[-1].kind != "function" and not self.lazy_annotations:
+            self.visit(node.annotation)
+        if node.value is not None:
+            self.bind(node.target, [root.id for root in roots(node.value)])
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        if isinstance(node.target, ast.Name):
+            self.book.load(node.target.id, node.lineno)
+            self.book.touch_aliases(node.target.id)
+        self.visit(node.value)
+        self.bind(node.target)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.visit(node.value)
+        self.bind(node.target, [root.id for root in roots(node.value)])
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        if isinstance(node, ast.AsyncFor):
+            self.awaits()
+        self.visit(node.iter)
+        counts = isinstance(node.iter, ast.Call) and call_name(node.iter) == "range"
+        made_from = [] if counts else [part.id for part in ast.walk(node.iter) if isinstance(part, ast.Name)]
+        self.repeat(lambda: self.bind(node.target, made_from), lambda: self.block(node.body))
+        self.perhaps(*node.orelse)
+
+    visit_AsyncFor = visit_For
+
+    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
+        if isinstance(node, ast.AsyncWith):
+            self.awaits()
+        for item in node.items:
+            self.visit(item.context_expr)
+            if item.optional_vars is not None:
+                self.bind(item.optional_vars, [root.id for root in roots(item.context_expr)])
+        calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
+        if any(call_name(call) in _SUPPRESSORS for call in calls):
+            self.perhaps(*node.body)
+        else:
+            self.block(node.body)
+
+    visit_AsyncWith = visit_With
+
+    def visit_Delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            for part in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
+                if isinstance(part, ast.Name):
+                    self.book.unbind(part.id, lasting=True)
+                else:
+                    self.generic_visit(part)
+                    self.book.touch("item_writes", part)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.book.store(alias.asname or alias.name.partition(".")[0], "imports")
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.module == "__future__":
+            self.lazy_annotations |= any(alias.name == "annotations" for alias in node.names)
+            return
+        for alias in node.names:
+            if alias.name == "*":
+                self.book.found.notes.append(("star import", node.lineno, node.module or "."))
+            else:
+                self.book.store(alias.asname or alias.name, "imports")
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.book.load(node.id, node.lineno)
+        else:
+            self.book.store(node.id)
+
+    def visit_Await(self, node: ast.Await) -> None:
+        self.awaits()
+        self.visit(node.value)
+
+    def awaits(self) -> None:
+        """An ``await`` (``async for``, ``async with``) of the top level is met."""
+        if all(scope.kind in ("cell", "comprehension") for scope in self.book.scopes):
+            self.book.found.is_async = True
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        name, args = call_name(node), node.args
+        plain = isinstance(node.func, ast.Name)
+        if plain and name in REFLECTION and (name in ("exec", "eval") or not args):
+            self.book.found.notes.append(("reflection", node.lineno, name))
+        if isinstance(node.func, ast.Attribute):
+            self.book.touch("mutators" if name in MUTATING_METHODS else "method_calls", node.func.value)
+        changes = MUTATING_FUNCTIONS.get(name, -1)
+        if 0 <= changes < len(args):
+            self.book.touch("mutators", args[changes])
+        elif not (plain and name in PURE_BUILTINS):
+            for arg in args:
+                self.book.touch("passed", arg)
+            for keyword in node.keywords:
+                self._keyword(node, keyword)
+
+    def _keyword(self, call: ast.Call, keyword: ast.keyword) -> None:
+        given = keyword.value
+        if keyword.arg == "inplace" and isinstance(call.func, ast.Attribute):
+            if not (isinstance(given, ast.Constant) and given.value is False):
+                self.book.touch("mutators", call.func.value)
+        else:
+            self.book.touch("mutators" if keyword.arg == "out" else "passed", given)
+
+
+class Flow(_Binding):
+    """Walks one cell: ``Flow().block(tree.body)``. ``book`` holds the result."""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
+        """A comprehension: its own scope, but for the first iterable."""
+        first = node.generators[0]
+        if any(part.is_async for part in node.generators):
+            self.awaits()
+        self.visit(first.iter)
+        names = {name.id for part in node.generators for name in target_names(part.target)}
+
+        def run() -> None:
+            self.book.scopes.append(Scope("comprehension", names))
+            self.block(first.ifs)
+            for part in node.generators[1:]:
+                self.block([part.iter, *part.ifs])
+            self.block([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])
+            self.book.scopes.pop()
+
+        self.branches(run, lambda: None)
+
+    visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp
+
+    def function(self, node: Function, body: list[ast.stmt] | list[ast.expr], types: set[str]) -> Found:
+        """What the body of a function does when it is called."""
+        book = self.book
+        names, declared = bound_names(body)
+        outer, dead, loops = book.into, self.dead, self.loops
+        doings = book.into = Found() if outer is None else outer
+        book.scopes += [Scope("function", types), Scope("function", names | parameters(node), declared)]
+        self.block(body)
+        del book.scopes[-2:]
+        book.into, self.dead, self.loops = outer, dead, loops
+        return doings
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        """A lambda: what it does may happen from now on."""
+        self.block([*node.args.defaults, *node.args.kw_defaults])
+        doings = self.function(node, [node.body], set())
+        if self.book.into is None:
+            self.book.happens(doings)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """A function: what its body does happens when the function is used."""
+        self.block([*node.decorator_list, *node.args.defaults, *node.args.kw_defaults])
+        types = type_parameters(node)
+        if not self.lazy_annotations:
+            self.book.scopes.append(Scope("function", types))
+            self.block(annotated(node))
+            self.book.scopes.pop()
+        doings = self.function(node, node.body, types)
+        self.book.define(node.name, "functions", doings, used=bool(node.decorator_list))
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        """A class: its body runs now, its methods later."""
+        self.block(node.decorator_list)
+        names, declared = bound_names(node.body)
+        inner = Scope("class", names, declared)
+        self.book.scopes.append(Scope("function", type_parameters(node)))
+        self.block([*node.bases, *(keyword.value for keyword in node.keywords)])
+        self.book.scopes.append(inner)
+        self.block(node.body)
+        del self.book.scopes[-2:]
+        self.book.define(node.name, "classes", inner.methods, used=bool(node.decorator_list))
+
+    def visit_TypeAlias(self, node: ast.AST) -> None:
+        """``type X = ...``: the value is looked up later, if ever."""
+        name = getattr(node, "name", None)
+        if isinstance(name, ast.Name):
+            self.book.store(name.id)
+

@@ -1,0 +1,173 @@
+"""Output that finds its own cell, whatever runs by the time it comes.
+
+ipykernel sends what a thread prints to the cell that runs *now*. The output of a task belongs to the cell that made the
+task, so it is sent as a message that names that cell's request as its parent. A front end such as JupyterLab files it
+there, also after the cell has ended. A program that runs a notebook (nbclient, ``jupyter execute``, papermill) only takes
+output of the cell that it is running, and of displays that it knows: for it, the late output of a cell is kept in a
+display of that cell, which is updated again whenever a later cell, or ``%wait``, runs.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import os
+import sys
+import threading
+from typing import Any
+
+__all__ = ["CellOutput", "resend"]
+
+_MOST_TEXT = 200_000
+_numbers = itertools.count(1)
+_kept: list[CellOutput] = []
+_lock = threading.Lock()
+
+
+class CellOutput:
+    """The place below one cell. Made in the cell; its methods may be called from any thread, at any time.
+
+    Args:
+        shell: the running IPython shell.
+
+    Attributes:
+        live: False where late output only arrives by updates of a display.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):  # what was printed before comes before
+            stream.flush()
+        self._kernel = getattr(shell, "kernel", None)
+        self._parent = shell.get_parent() if self._kernel is not None else {}
+        self.live = not _only_while_running(self._parent)
+        self._status: dict[str, str] | None = None
+        self._status_id = _new_id()
+        self._text_id = _new_id()
+        self._value_id = _new_id()
+        self._text: list[str] = []
+        self._reserved = False
+        self._late: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+
+    @property
+    def cell_id(self) -> str:
+        """The notebook's own id of the cell; empty where the front end sends none."""
+        return str((self._parent.get("metadata") or {}).get("cellId") or "")
+
+    def status(self, text: str, markup: str) -> None:
+        """Show, or change, the line that says how the task is.
+
+        Args:
+            text: for front ends without HTML.
+            markup: HTML.
+        """
+        bundle = {"text/plain": text, "text/html": markup}
+        if self._status is None:
+            self._display(bundle, {}, self._status_id)
+        elif bundle != self._status:
+            self._update(self._status_id, bundle, {})
+        self._status = bundle
+
+    def reserve(self, shows: bool) -> None:
+        """In the cell, where late output needs it: make the displays that will take the text and the value."""
+        if not self.live:
+            self._reserved = True
+            self._display({"text/plain": ""}, {}, self._text_id)
+            if shows:
+                self._display({"text/plain": ""}, {}, self._value_id)
+
+    def stream(self, name: str, text: str) -> None:
+        """Print.
+
+        Args:
+            name: ``stdout`` or ``stderr``.
+            text: what to print.
+        """
+        if self.live:
+            self._send("stream", {"name": name, "text": text})
+        else:
+            self._append(text)
+
+    def error(self, kind: str, message: str, lines: list[str]) -> None:
+        """Show a traceback, without making anything fail that runs now.
+
+        Args:
+            kind: the exception's type.
+            message: its text.
+            lines: the traceback, ANSI colours allowed.
+        """
+        if self.live:
+            self._send("error", {"ename": kind, "evalue": message, "traceback": lines})
+        else:
+            self._append("\n".join(lines) + "\n")
+
+    def value(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Show a value by its representations."""
+        if self._reserved:
+            self._update(self._value_id, data, metadata)
+        else:
+            self._display(data, metadata, self._value_id)
+
+    # ------------------------------------------------------------------ how it gets there
+
+    def _append(self, text: str) -> None:
+        self._text.append(text)
+        whole = "".join(self._text)
+        if len(whole) > _MOST_TEXT:
+            whole = f"[{len(whole) - _MOST_TEXT:,} characters before this are left out]\n{whole[-_MOST_TEXT:]}"
+        self._update(self._text_id, {"text/plain": whole.rstrip("\n")}, {})
+
+    def _display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str) -> None:
+        content = {"data": data, "metadata": metadata, "transient": {"display_id": display_id}}
+        self._send("display_data", content)
+
+    def _update(self, display_id: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        if not self.live:
+            with _lock:
+                self._late[display_id] = (data, metadata)
+                if self not in _kept:
+                    _kept.append(self)
+        content = {"data": data, "metadata": metadata, "transient": {"display_id": display_id}}
+        self._send("update_display_data", content)
+
+    def _send(self, kind: str, content: dict[str, Any]) -> None:
+        kernel = self._kernel
+        if kernel is not None:
+            kernel.session.send(kernel.iopub_socket, kind, content, parent=self._parent, ident=kind.encode())
+        elif kind in ("stream", "error"):  # a terminal: there is only one place
+            print(content.get("text") or "\n".join(content["traceback"]))  # noqa: T201
+
+    def _again(self, shell: Any) -> None:
+        """Send late updates again, as output of the cell that runs now."""
+        with _lock:
+            late, self._late = self._late, {}
+        for display_id, (data, metadata) in late.items():
+            shell.display_pub.publish(data, metadata, transient={"display_id": display_id}, update=True)
+
+
+def resend(shell: Any) -> None:
+    """Called in the main thread while a cell runs: late updates that may have been missed are sent once more."""
+    with _lock:
+        kept = list(_kept)
+        _kept.clear()
+    for output in kept:
+        output._again(shell)
+
+
+def escape(text: str) -> str:
+    """Text for HTML."""
+    return html.escape(text)
+
+
+def _only_while_running(parent: dict[str, Any]) -> bool:
+    """Whether the client that sent this request takes output only of the cell that it runs.
+
+    Front ends with a person before them name the cell, or can be asked for input; programs that run notebooks do neither.
+    """
+    if os.environ.get("SHOAL_OUTPUT") in ("live", "collected"):
+        return os.environ["SHOAL_OUTPUT"] == "collected"
+    named = "cellId" in (parent.get("metadata") or {})
+    return bool(parent) and not named and not (parent.get("content") or {}).get("allow_stdin", True)
+
+
+def _new_id() -> str:
+    return f"shoal-{os.getpid()}-{next(_numbers)}"

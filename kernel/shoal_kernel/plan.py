@@ -1,0 +1,177 @@
+"""What a task cell takes along and what it brings back, decided before anything runs.
+
+The text says which names are read, written and changed (:mod:`shoal_kernel.names`); here that meets what the notebook
+holds. Imports and plain definitions also run in the notebook, since a future of a module or a function would be of no use
+there. All other names that the cell writes, or whose objects it changes, come back as futures: the worker has a copy.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from shoal.apps import PythonApp
+from shoal.errors import CellError
+from shoal_kernel.names import CellNames, Note, analyse
+from shoal_kernel.options import TaskOptions
+
+__all__ = ["Plan", "make_plan"]
+
+_FIXED = (
+    ModuleType, FunctionType, BuiltinFunctionType, type, PythonApp, type(None), bool, int, float, complex, str, bytes, range,
+)
+"""Types whose objects cannot be changed in place, or are not meant to travel back."""
+
+_THROWN_AWAY = frozenset({"_", "__", "___"})
+
+
+@dataclass
+class Plan:
+    """How a cell becomes a task.
+
+    Args:
+        local: top-level statements that also run in the notebook: imports and definitions.
+        inputs: names to take along.
+        outputs: names that come back as futures.
+        deleted: names that the cell deletes for certain.
+        existing: those of ``deleted`` whose values need not travel.
+        classes: classes that are defined in the notebook and travel to the worker.
+    """
+
+    local: list[ast.stmt] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    existing: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+
+def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> Plan:
+    """Decide what a cell takes along and brings back.
+
+    Args:
+        tree: the cell's syntax tree.
+        notebook: the notebook's variables.
+        found: those of them that are the user's own, not IPython's.
+        options: what the cell's line says.
+
+    Raises:
+        CellError: the cell cannot become a task.
+    """
+    names = analyse(tree)
+    _refuse_hiding(names.notes)
+    plan = Plan()
+    plan.local, local_names = _local(tree, notebook)
+    plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
+    plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
+    plan.inputs = _inputs(names, found, options)
+    plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
+    plan.outputs = _outputs(names, notebook, found, options, local_names | set(plan.deleted))
+    return plan
+
+
+def _refuse_hiding(notes: Iterable[Note]) -> None:
+    for note in notes:
+        if note.kind == "magic":
+            raise CellError(
+                f"line {note.line} has a magic or a shell command, which only works in the notebook itself",
+                "move it to a cell of its own",
+            )
+        if note.kind == "star import":
+            raise CellError(
+                f"line {note.line} imports * from {note.text}, which hides the names that the cell uses",
+                "import the names that you need",
+            )
+        raise CellError(
+            f"line {note.line} calls {note.text}(), which reaches variables by text, so that the names which the cell "
+            "reads and writes cannot be told",
+            "write the names out, or leave %%task away",
+        )
+
+
+# --------------------------------------------------------------------------- what also runs here
+
+
+def _local(tree: ast.Module, notebook: Mapping[str, Any]) -> tuple[list[ast.stmt], set[str]]:
+    """The imports and plain definitions of the top level, and the names that they bind."""
+    local: list[ast.stmt] = []
+    bound: set[str] = set()
+    elsewhere: set[str] = set()  # bound by the rest of the cell, so known on the worker only
+    for part in tree.body:
+        own = analyse(ast.Module([part], []))
+        plain = isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not part.decorator_list
+        known = all(
+            name in bound or (name in notebook and name not in elsewhere and not isinstance(notebook[name], Future))
+            for name in own.reads
+        )
+        if isinstance(part, ast.Import | ast.ImportFrom) or (plain and known):
+            local.append(part)
+            bound |= own.writes
+            elsewhere -= own.writes
+        else:
+            elsewhere |= own.changed
+            bound -= own.writes
+    return local, bound
+
+
+# --------------------------------------------------------------------------- what comes along
+
+
+def _inputs(names: CellNames, found: set[str], options: TaskOptions) -> list[str]:
+    if options.reads is not None:
+        for name in options.reads:
+            if name not in found:
+                raise CellError(f"-i {name}: there is no variable '{name}' here", _suggest(name, found))
+        return list(options.reads)
+    for name in sorted(names.reads):
+        if name not in found and name not in names.writes:
+            line = names.lines.get(name, 0)
+            raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
+    wanted = names.reads | names.free | names.maybe | names.item_writes | names.mutators | names.builtins
+    return sorted(name for name in wanted if name in found and name not in names.imports)
+
+
+def _suggest(name: str, found: Collection[str]) -> str:
+    known = [other for other in [*found, *dir(builtins)] if not other.startswith("_")]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"write '{near[0]}', if that is meant" if near else "run the cell that defines it first"
+
+
+# --------------------------------------------------------------------------- what comes back
+
+
+def _outputs(
+    names: CellNames, notebook: Mapping[str, Any], found: set[str], options: TaskOptions, without: set[str]
+) -> list[str]:
+    if options.writes is not None:
+        for name in options.writes:
+            if name not in names.changed and name not in found:
+                raise CellError(f"-o {name}: the cell does not write '{name}'", _suggest(name, names.changed))
+        return list(options.writes)
+    for name in sorted(names.item_writes - names.writes):
+        if name in found and isinstance(notebook[name], type):
+            raise CellError(
+                f"the cell sets an attribute of the class '{name}', which would only change the copy on the worker",
+                "set it in a plain cell, or define the class in this cell",
+            )
+    changed = {
+        name
+        for name in (names.item_writes | names.mutators) - names.writes
+        if name in found and not isinstance(notebook[name], _FIXED)
+    }
+    return sorted((names.writes | changed) - without - _THROWN_AWAY)
+
+
+def _deleted(tree: ast.Module) -> list[str]:
+    """The names in ``del`` statements of the top level, which happen for certain."""
+    targets: list[ast.expr] = []
+    for part in tree.body:
+        if isinstance(part, ast.Delete):
+            targets += part.targets
+    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]

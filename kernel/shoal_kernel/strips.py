@@ -1,0 +1,80 @@
+"""The line under a task cell that says how its task is, kept up to date while the task is not over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from html import escape
+from typing import Any
+
+from shoal.futures import TaskFuture
+from shoal.record.runs import STATE_NAMES
+from shoal_kernel.looks import duration, icon
+from shoal_kernel.output import CellOutput
+
+__all__ = ["Strip"]
+
+_EVERY = 0.25
+
+_live: dict[Strip, None] = {}
+_lock = threading.Lock()
+
+
+class Strip:
+    """One line.
+
+    Args:
+        output: the place below the cell.
+        future: the cell's task.
+        names: what the cell writes, for the line.
+        quiet: show nothing.
+    """
+
+    def __init__(self, output: CellOutput, future: TaskFuture[Any], names: tuple[str, ...], quiet: bool) -> None:
+        self._output, self._future, self._names, self._quiet = output, future, names, quiet
+        self._made = time.monotonic()
+        self._shown = ""
+        self.refresh()
+        if not quiet:
+            with _lock:
+                _live[self] = None
+                if len(_live) == 1:
+                    threading.Thread(target=_keep_fresh, name="shoal-strips", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Show the state if it is another one than is shown."""
+        state = self._future.state()
+        if not self._quiet and state != self._shown:
+            self._shown = state
+            self._show(state)
+
+    def end(self) -> None:
+        """The task is over: show how, for good."""
+        with _lock:
+            _live.pop(self, None)
+        self.refresh()
+
+    def _show(self, state: str) -> None:
+        code = STATE_NAMES.index(state)
+        words = state
+        if state in ("done", "failed"):
+            words += f" after {duration(time.monotonic() - self._made)}"
+        names = ", ".join(self._names)
+        arrow = f" \N{RIGHTWARDS ARROW} {names}" if names else ""
+        who = self._future.describe()
+        markup = (
+            '<div style="font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color2,GrayText)">'
+            f"{icon(code)} {escape(who)}: {escape(words)}{escape(arrow)}</div>"
+        )
+        self._output.status(f"{who}: {words}{arrow}", markup)
+
+
+def _keep_fresh() -> None:
+    while True:
+        time.sleep(_EVERY)
+        with _lock:
+            strips = list(_live)
+            if not strips:
+                return
+        for strip in strips:
+            strip.refresh()

@@ -1,0 +1,65 @@
+"""`make run`: a notebook in a terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+TOOL = Path(__file__).parents[2] / "tools" / "run_notebook.py"
+
+
+def run(folder: Path, *cells: str, arguments: tuple[str, ...] = (), kernel: str = "shoal"):
+    """Write a notebook of these cells and run it as make does."""
+    notebook = new_notebook(
+        cells=[new_code_cell(source) for source in cells],
+        metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
+    )
+    path = folder / "n.ipynb"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    done = subprocess.run(
+        [sys.executable, str(TOOL), str(path), *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert path.read_bytes() == before, "the notebook itself is left as it is"
+    return done
+
+
+@pytest.mark.parametrize("kernel", ["shoal", "no-such-kernel"])
+def test_cells_and_what_they_print_are_shown(tmp_path: Path, kernel: str):
+    """Each cell is announced, its output follows, and the end says how it went; an unknown kernel is no obstacle."""
+    done = run(tmp_path, "print('from', 'the cell')", "6 * 7", kernel=kernel)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[1/2] print('from', 'the cell')\nfrom the cell\n" in done.stdout
+    assert "[2/2] 6 * 7\n42\n" in done.stdout
+    assert "2 cells ran in" in done.stdout
+
+
+def test_a_failing_cell_ends_it(tmp_path: Path):
+    """The traceback is shown once, the cell is named, later cells do not run, and the exit code is 1."""
+    done = run(tmp_path, "1 / 0", "print('never')")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stdout
+    assert "cell 1 of 2 failed" in done.stdout
+    assert "never" not in done.stdout.replace("print('never')", "")
+
+
+def test_the_executed_notebook_can_be_kept(tmp_path: Path):
+    """With --output the notebook is written elsewhere with its outputs."""
+    out = tmp_path / "out.ipynb"
+    done = run(tmp_path, "print(1)", arguments=("--output", str(out)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert nbformat.read(out, as_version=4).cells[0].outputs[0]["text"] == "1\n"
+
+
+def test_a_missing_notebook_is_named(tmp_path: Path):
+    """A path that leads nowhere is said to."""
+    done = subprocess.run(
+        [sys.executable, str(TOOL), str(tmp_path / "x.ipynb")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "there is no notebook" in done.stderr
