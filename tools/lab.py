@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from jupyter_server.serverapp import list_running_servers
+from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 ROOT = Path(__file__).resolve().parent.parent
 TOUR = "binder/00-tour.ipynb"
@@ -51,10 +52,8 @@ def main(arguments: list[str]) -> int:
 def open_panel_first() -> Path:
     """The folder of workspaces, in which the first layout shows the panel; later ones are the user's own."""
     workspaces = STATE / "workspaces"
-    workspaces.mkdir(parents=True, exist_ok=True)
-    layout = workspaces / "shoal.jupyterlab-workspace"
-    if not any(workspaces.iterdir()):
-        layout.write_text(json.dumps(LAYOUT))
+    if not workspaces.exists():
+        WorkspacesManager(str(workspaces)).save("shoal", json.dumps(LAYOUT))
     return workspaces
 
 

@@ -25,7 +25,7 @@ __all__ = ["Feed", "current_session", "reading"]
 TICK = 0.1
 """Seconds between two messages, at least."""
 
-IDLE_TICK = 0.5
+IDLE_TICK = 0.25
 """Seconds between two looks while no task is unfinished."""
 
 _reading = threading.Lock()

@@ -47,7 +47,7 @@ class GraphWidget(anywidget.AnyWidget):
         self._guard = threading.Lock()
         self.feed = Feed(self._tell, self._settled)
         super().__init__()
-        # _answer_at_once(self.comm)
+        _answer_at_once(self.comm)
         self.on_msg(self._on_message)
         self.feed.start()
 

@@ -96,9 +96,10 @@ def current(start: bool = False) -> Session:
     Raises:
         NoSession: there is none, and ``start`` is False.
     """
+    known = _current
+    if known is not None and not known[1].closed and known[1].owns_process():
+        return known[1]
     with _lock:
-        if _current is not None and not _current[1].closed and _current[1].owns_process():
-            return _current[1]
         if not start:
             raise NoSession("no session is loaded; call shoal.load() first")
         session = load()

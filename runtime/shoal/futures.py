@@ -18,7 +18,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from shoal.callbacks import call_back
 from shoal.errors import DependencyError
-from shoal.outcome import Failure, Outcome, Raised, Skipped, Value, in_one_line
+from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Skipped, Value, in_one_line
 
 __all__ = ["OutputFuture", "Owner", "TaskFuture", "ValueFuture", "find_futures", "replace_futures"]
 
@@ -35,7 +35,7 @@ _lock = threading.Lock()
 class Owner(Protocol):
     """What futures ask of the session that made them."""
 
-    def load_value(self, value: Value, task: str) -> Any:
+    def load_value(self, value: Packed, task: str) -> Any:
         """The object that ``value`` holds; raises ResultUnreadable."""
         ...
 
@@ -87,7 +87,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
     # ------------------------------------------------------------------ what concurrent.futures.wait looks at
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._lazy_condition is None:
             with _lock:
                 if self._lazy_condition is None:
@@ -95,7 +95,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         return self._lazy_condition
 
     @property
-    def _waiters(self) -> list[Any]:
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
         if self._lazy_waiters is None:
             self._lazy_waiters = []
         return self._lazy_waiters
@@ -274,8 +274,8 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
                     raise TimeoutError(f"{self.describe()} is not done after {timeout:.3g} s")
                 condition.wait(left)
 
-    def _load(self, value: Value) -> Any:
-        if value.payload is None:
+    def _load(self, value: Packed | Held) -> Any:
+        if isinstance(value, Held):
             return value.object
         if self._read is None:
             self._read = (self._owner.load_value(value, self.describe()),)
@@ -322,13 +322,13 @@ class TaskFuture(ValueFuture[T]):
     __slots__ = ("outputs",)
 
     def __init__(self, owner: Owner, tid: int, label: str, outputs: tuple[str, ...] = ()) -> None:
-        super().__init__(owner, tid, label)
+        ValueFuture.__init__(self, owner, tid, label)
         self.outputs: Mapping[str, OutputFuture[Any]] = _NO_OUTPUTS
         if outputs:
             made = {name: OutputFuture[Any](owner, tid, label, name, i) for i, name in enumerate(outputs)}
             self.outputs = MappingProxyType(made)
 
-    def _load(self, value: Value) -> Any:
+    def _load(self, value: Packed | Held) -> Any:
         if not self.outputs:
             return super()._load(value)
         return {name: output.result() for name, output in self.outputs.items()}

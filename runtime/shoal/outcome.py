@@ -15,10 +15,10 @@ import msgspec
 
 from shoal.errors import RemoteError, TaskError
 
-__all__ = ["Failure", "Outcome", "Payload", "Raised", "Skipped", "TracebackLine", "Value", "in_one_line", "split_outputs"]
+__all__ = ["Failure", "Held", "Outcome", "Packed", "Payload", "Raised", "Skipped", "TracebackLine", "Value", "in_one_line", "split_outputs"]
 
 
-class Payload(msgspec.Struct, array_like=True):
+class Payload(msgspec.Struct, array_like=True, gc=False):
     """A pickled object: the pickle stream and the buffers that it keeps out of band (protocol 5).
 
     ``head`` and each of ``buffers`` is bytes-like, or an :class:`~shoal.wire.frames.Outside` that
@@ -26,26 +26,40 @@ class Payload(msgspec.Struct, array_like=True):
     """
 
     head: Any
-    buffers: list[Any] = []
+    buffers: tuple[Any, ...] = ()
 
     def nbytes(self) -> int:
         """Size in bytes, head and buffers."""
-        return len(self.head) + sum(len(b) for b in self.buffers)
+        size = len(self.head)
+        for buffer in self.buffers:
+            size += memoryview(buffer).nbytes if isinstance(buffer, memoryview) else len(buffer)
+        return size
 
 
-class Value:
-    """One output of a task: either the object itself (made in this process) or its payload."""
+class Packed(msgspec.Struct, gc=False):
+    """A value that came from elsewhere, as the bytes that arrived.
 
-    __slots__ = ("object", "payload")
+    The cyclic garbage collector need not look at it: of these there are as many as finished tasks.
+    """
 
-    def __init__(self, payload: Payload | None = None, object: Any = None) -> None:
-        self.payload = payload
+    payload: Payload
+
+
+class Held:
+    """A value that was made in this process: the object itself.
+
+    Args:
+        object: the value.
+    """
+
+    __slots__ = ("object",)
+
+    def __init__(self, object: Any) -> None:
         self.object = object
 
-    @property
-    def packed(self) -> bool:
-        """Whether only the bytes are here."""
-        return self.payload is not None
+
+Value = Packed | Held
+"""One output of a task."""
 
 
 class TracebackLine(msgspec.Struct, frozen=True, array_like=True):
@@ -132,7 +146,7 @@ class Skipped:
         self.path = path
 
 
-Outcome = Value | Failure | Raised | Skipped
+Outcome = Packed | Held | Failure | Raised | Skipped
 """How a task ends."""
 
 

@@ -16,6 +16,8 @@ from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from shoal.callbacks import call_back, drain
 from shoal.errors import NoSession, SessionClosed, ShoalError, UnknownExecutor
 from shoal.events import AttemptEnded, AttemptStarted, CellRef, RunEnded, TaskEnded, TaskLaunched, TaskSubmitted
@@ -24,7 +26,7 @@ from shoal.futures import TaskFuture, ValueFuture
 from shoal.graph import commands as graph
 from shoal.graph.machine import GraphMachine
 from shoal.graph.states import TaskState
-from shoal.outcome import Failure, Outcome, Raised, Skipped, Value, in_one_line
+from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Skipped, Value, in_one_line
 from shoal.reading import load_value
 from shoal.record.log import LogReader, LogWriter
 from shoal.record.runs import RunView
@@ -33,7 +35,22 @@ from shoal.task import Resources, ValueId
 
 __all__ = ["Session", "locate_cells"]
 
-_where: Callable[[], CellRef | None] = lambda: None
+def _nowhere() -> CellRef | None:
+    return None
+
+
+_where: Callable[[], CellRef | None] = _nowhere
+
+_forks = 0
+"""How often this process was forked off: a session of the parent's has no threads here."""
+
+
+def _after_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def locate_cells(source: Callable[[], CellRef | None]) -> None:
@@ -46,20 +63,15 @@ def locate_cells(source: Callable[[], CellRef | None]) -> None:
     _where = source
 
 
-class _Record:
-    """What the session keeps of an unfinished task."""
+class _Record(msgspec.Struct, gc=False):
+    """What the session keeps of an unfinished task. Nothing but the session refers to it, so it is in no cycle."""
 
-    __slots__ = ("executor", "failures", "future", "inputs", "on_output", "prepared")
-
-    def __init__(
-        self, future: TaskFuture[Any], prepared: Any, executor: Executor | None, inputs: Sequence[ValueFuture[Any]] = ()
-    ) -> None:
-        self.future = future
-        self.prepared = prepared
-        self.inputs = inputs
-        self.executor = executor
-        self.failures: list[Failure | Raised] = []
-        self.on_output: Callable[[str, str], None] | None = None
+    future: TaskFuture[Any]
+    prepared: Any
+    executor: Any
+    inputs: Sequence[ValueFuture[Any]] = ()
+    on_output: Callable[[str, str], None] | None = None
+    failure: Failure | Raised | None = None
 
 
 class Session:
@@ -96,9 +108,21 @@ class Session:
         self._view_lock = threading.Lock()
         self._reader = LogReader(self._log.path)
         self._closed: ShoalError | None = None
-        self._pid = os.getpid()
-        for executor in executors:
-            executor.start(self, run_dir)
+        self._birth = _forks
+        self._only = executors[0] if len(executors) == 1 else None
+        self._start(executors)
+
+    def _start(self, executors: Sequence[Executor]) -> None:
+        started: list[Executor] = []
+        try:
+            for executor in executors:
+                executor.start(self, self.run_dir)
+                started.append(executor)
+        except ShoalError:
+            for executor in started:
+                executor.close()
+            self._log.close()
+            raise
 
     # ------------------------------------------------------------------ submitting
 
@@ -138,14 +162,15 @@ class Session:
             UnknownExecutor: no such label.
             NotPicklable: an argument or captured variable cannot travel; nothing was submitted.
         """
-        if self._closed is not None or not self.owns_process():
+        if self._closed is not None or self._birth != _forks:
             raise self._ended()
         image = function if isinstance(function, FunctionImage) else FunctionImage(function, label)
         name = label or image.label
-        executor = self._choose(executors)
+        executor = self._only if executors == "all" and self._only is not None else self._choose(executors)
         call = Call(
-            image.function, image, tuple(args), dict(kwargs or {}), name, tuple(outputs), resources, on_output is not None
-        )
+            image.function, image, tuple(args), dict(kwargs) if kwargs else {}, name, tuple(outputs), resources,
+            on_output is not None,
+        )  # fmt: skip
         prepared = executor.prepare(call)
         with self._lock:
             if self._closed is not None:
@@ -153,9 +178,8 @@ class Session:
             inputs = self._adopt(prepared.inputs) if prepared.inputs else ()
             tid = next(self._next_tid)
             future: TaskFuture[Any] = TaskFuture(self, tid, name, call.outputs)
-            record = self._records[tid] = _Record(future, prepared, executor, inputs)
-            record.on_output = on_output
-            waiting, failed = self._look_at(inputs)
+            self._records[tid] = _Record(future, prepared, executor, inputs, on_output)
+            waiting, failed = self._look_at(inputs) if inputs else ((), None)
             self._log.append(
                 TaskSubmitted(
                     time.time(),
@@ -222,45 +246,53 @@ class Session:
     # ------------------------------------------------------------------ carrying out the machine's commands
 
     def _carry_out(self, commands: list[graph.Command], ended: Ended | None = None, new: int | None = None) -> None:
-        """Carry out commands in order; the lock is held. ``ended`` is the report that they follow from."""
-        launches: dict[str, list[Attempt]] = {}
+        """Carry out commands in order; the lock is held.
+
+        Args:
+            commands: what the machine ordered.
+            ended: the report that they follow from.
+            new: the task that was submitted just now, whose launch needs no record of its own.
+        """
+        records = self._records
+        launches: list[tuple[Executor, Attempt]] = []
         for command in commands:
-            kind = type(command)
-            record = self._records.get(command.tid)
+            tid = command.tid
+            record = records.get(tid)
             if record is None:
                 continue
-            if kind is graph.Launch:
-                attempt = self._attempt(command, record)  # type: ignore[arg-type]
-                if attempt is not None and record.executor is not None:
-                    launches.setdefault(record.executor.label, []).append(attempt)
-                if command.tid != new:
-                    self._log.append(TaskLaunched(time.time(), command.tid, command.attempt))  # type: ignore[union-attr]
-            elif kind is graph.End:
-                del self._records[command.tid]
+            kind = type(command)
+            if kind is graph.End:
+                del records[tid]
                 self._end(command, record, ended)  # type: ignore[arg-type]
-            elif record.executor is not None:
-                record.executor.drop(command.tid, command.attempt)  # type: ignore[union-attr]
-        for label, attempts in launches.items():
-            self.executors[label].launch(attempts)
-        if not self._records:
+            elif record.executor is None:
+                continue  # a stand-in for a future of another library
+            elif kind is graph.Launch:
+                number: int = command.attempt  # type: ignore[union-attr]
+                launches.append((record.executor, Attempt(tid, number, record.prepared, record.inputs)))
+                if tid != new:
+                    self._log.append(TaskLaunched(time.time(), tid, number))
+            else:
+                record.executor.drop(tid, command.attempt)  # type: ignore[union-attr]
+        if len(launches) == 1:
+            launches[0][0].launch([launches[0][1]])
+        elif launches:
+            for executor in dict.fromkeys(executor for executor, _ in launches):
+                executor.launch([attempt for its, attempt in launches if its is executor])
+        if not records:
             self._idle.notify_all()
-
-    def _attempt(self, command: graph.Launch, record: _Record) -> Attempt | None:
-        if record.prepared is None:
-            return None
-        return Attempt(command.tid, command.attempt, record.prepared, record.inputs)
 
     def _end(self, command: graph.End, record: _Record, ended: Ended | None) -> None:
         future = record.future
         if command.state is TaskState.DONE:
-            assert ended is not None
-            for output, value in zip(future.outputs.values(), ended.values, strict=False):
-                output.settle(value)
-            future.settle(ended.values[0] if ended.values else Value())
+            assert ended is not None, "only a report of values ends a task so"
+            if future.outputs:
+                for output, value in zip(future.outputs.values(), ended.values, strict=True):
+                    output.settle(value)
+            future.settle(ended.values[0])
             return
         outcome: Outcome | None
         if command.state is TaskState.FAILED:
-            outcome = record.failures[-1]
+            outcome = record.failure
         elif command.state is TaskState.SKIPPED:
             outcome = self._skipped(record, command.cause)
         else:
@@ -274,6 +306,7 @@ class Session:
     def _skipped(self, record: _Record, cause: int | None) -> Skipped:
         source = next(f for f in record.inputs if f.tid == cause)
         outcome = source.outcome
+        assert not isinstance(outcome, Value), "a task is skipped for an input without a value"
         if isinstance(outcome, Skipped):
             return Skipped(outcome.root, (source.describe(), *outcome.path))
         if outcome is None:
@@ -294,9 +327,12 @@ class Session:
                 if failure is None:
                     fact: graph.Fact = graph.AttemptSucceeded(end.tid, end.attempt)
                     kind, line = "value", ""
-                    size = sum([v.payload.nbytes() for v in end.values if v.payload is not None])
+                    size = 0
+                    for value in end.values:
+                        if type(value) is Packed:
+                            size += value.payload.nbytes()
                 else:
-                    record.failures.append(failure)
+                    record.failure = failure
                     fact = graph.AttemptFailed(end.tid, end.attempt, end.final)
                     lost = isinstance(failure, Failure) and failure.lost
                     kind, line, size = "lost" if lost else "failure", in_one_line(failure), 0
@@ -324,13 +360,12 @@ class Session:
 
     # ------------------------------------------------------------------ what futures ask (Owner)
 
-    def load_value(self, value: Value, task: str) -> Any:
+    def load_value(self, value: Packed, task: str) -> Any:
         """Unpickle a value, in the thread that asks for it.
 
         Raises:
             ResultUnreadable: it cannot be unpickled here.
         """
-        assert value.payload is not None
         return load_value(value.payload, task)
 
     def load_failure(self, failure: Failure) -> BaseException:
@@ -361,7 +396,7 @@ class Session:
 
     def owns_process(self) -> bool:
         """False in a child that was forked from the session's process."""
-        return self._pid == os.getpid()
+        return self._birth == _forks
 
     def pending(self) -> int:
         """How many tasks have not ended."""
@@ -429,7 +464,7 @@ def _foreign_end(tid: int, future: Future[Any]) -> Ended:
     error = future.exception()
     if error is not None:
         return Ended(tid, 1, (), Raised(error), final=True)
-    return Ended(tid, 1, (Value(object=future.result()),))
+    return Ended(tid, 1, (Held(future.result()),))
 
 
 def _say(text: str) -> None:

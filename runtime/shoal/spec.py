@@ -19,14 +19,14 @@ __all__ = ["Spec"]
 class _SpecMeta(msgspec.StructMeta):
     """Checks the keywords and types of a spec as it is made, so that the error points at the user's own line."""
 
-    def __call__(cls, *args: Any, **given: Any) -> Any:
+    def __call__(cls, *args: Any, **given: Any) -> Any:  # noqa: N805 - a metaclass: its instances are classes
         name = cls.__name__
         if args:
             first = cls.__struct_fields__[0]
             raise ConfigurationError(
                 f"{name}(...)", args[0], f"its options are keywords; write {name}({first}=...)"
             )
-        fields = {field.name: field for field in msgspec.structs.fields(cls)}
+        fields = {field.name: field for field in msgspec.structs.fields(cls)}  # type: ignore[arg-type]
         for key, value in given.items():
             if key not in fields:
                 near = difflib.get_close_matches(key, fields, n=1)
@@ -72,6 +72,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def _sentence(text: str, kind: Any) -> str:
-    """msgspec's sentence in the words of somebody who writes Python."""
+    """Msgspec's sentence in the words of somebody who writes Python."""
     text = text.replace("`array`", "a list").replace("`object`", f"a {getattr(kind, '__name__', 'record')}")
     return "e" + text[1:] if text.startswith("Expected") else text

@@ -9,7 +9,7 @@ from typing import Any
 from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.futures import ValueFuture, find_futures, replace_futures
-from shoal.outcome import Failure, Raised, Value, split_outputs
+from shoal.outcome import Failure, Held, Raised, split_outputs
 from shoal.wire.messages import PoolStatus
 
 __all__ = ["FakeClock", "ManualExecutor"]
@@ -98,7 +98,7 @@ class ManualExecutor:
         except Exception as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
             self.fail(attempt, Raised(error))
         else:
-            values = [Value(object=item) for item in split_outputs(result, call.outputs, call.label)]
+            values = [Held(item) for item in split_outputs(result, call.outputs, call.label)]
             self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, None, "here", 1.0, 2.0)])
 
     def run_all(self) -> None:

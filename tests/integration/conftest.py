@@ -17,7 +17,7 @@ import zmq
 from shoal.blocks.providers.local import LocalProvider
 from shoal.links import dial, receive, send
 from shoal.outcome import Payload
-from shoal.pool.connection import Connection
+from shoal.pool.connection import Connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool
 from shoal.serialize import FunctionImage, pack_call, unpack, unpack_failure
 from shoal.wire.frames import Codec, Outside, outside
@@ -172,6 +172,31 @@ class Pools:
                     found[role].append(process)
         return found
 
+    @staticmethod
+    def gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:
+        """Whether they all end in time (a zombie has ended)."""
+        return eventually(lambda: not any(is_running(p) for p in processes), seconds)
+
+    @staticmethod
+    def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
+        """Whether the condition becomes true in time."""
+        return eventually(condition, seconds)
+
+    def forget(self, client: BareClient) -> None:
+        """Its pool was killed: collect it, and what it could not clean up."""
+        for process, connection in list(self.started):
+            if connection is client.connection:
+                process.wait(10)
+                remove_connection(connection)
+                self.started.remove((process, connection))
+
+    def stop(self, client: BareClient) -> None:
+        """End its pool in good order."""
+        for process, connection in self.started:
+            if connection is client.connection:
+                process.terminate()
+                process.wait(10)
+
     def close(self) -> None:
         for client in self.clients:
             client.close()
@@ -179,13 +204,8 @@ class Pools:
             family = self.family(process.pid) if process.poll() is None else []
             process.terminate()
             process.wait(10)
-            assert gone(family), "a pool that ends leaves no process behind"
+            assert self.gone(family), "a pool that ends leaves no process behind"
             assert not Path(connection.sockets).exists(), "nor its sockets"
-
-
-def gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:
-    """Whether they all end in time (a zombie has ended)."""
-    return eventually(lambda: not any(is_running(p) for p in processes), seconds)
 
 
 def is_running(process: psutil.Process) -> bool:

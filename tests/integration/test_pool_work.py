@@ -167,14 +167,17 @@ def test_tasks_that_do_not_ask_for_it_print_into_the_workers_log(pools, client):
 
 
 def test_long_tasks_are_announced_once(client):
-    """An attempt that runs for more than a moment is announced, with its worker; a short one is not."""
-    (short,), (long,) = client.submit(negate, 1), client.submit(nap, 0.4)
+    """An attempt that runs for more than a moment is announced, with its worker; short ones are not."""
+    client.submit(negate, 1, count=500)
+    client.wait(lambda: len(client.results) == 500)
+    (long,) = client.submit(nap, 0.4)
     client.value(long)
     announced = [a for m in client.of(Running) for a in m.attempts]
-    assert [a.tid for a in announced] == [long]
-    assert announced[0].worker == client.results[long].worker
-    assert announced[0].started == pytest.approx(client.results[long].started)
-    assert short in client.results
+    assert [a.tid for a in announced].count(long) == 1
+    assert announced[-1].worker == client.results[long].worker
+    assert announced[-1].started == pytest.approx(client.results[long].started)
+    # On a busy machine a short one may have been held up, but hardly more than one.
+    assert len(announced) < 5
 
 
 def test_a_change_of_directory_does_not_outlive_its_task(client):

@@ -62,7 +62,7 @@ def test_the_tour_opens_with_the_panel(opened: tuple[Lab, str], browser: Browser
     expect(page.locator("#shoal-panel")).to_be_visible(timeout=60_000)
     expect(page.locator("#shoal-panel").get_by_text("No pool is running.")).to_be_visible()
     expect(page.locator(".jp-NotebookPanel:visible")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("00-tour.ipynb").first).to_be_visible()
+    expect(page.get_by_role("tab", name="00-tour.ipynb")).to_be_visible()
     expect(page.locator(".jp-Toolbar-kernelName:visible")).to_contain_text("Shoal", timeout=30_000)
     shot(page, "make-lab")
     page.context.close()

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.futures import OutputFuture, TaskFuture, find_futures, replace_futures
-from shoal.outcome import Failure, Raised, Value
+from shoal.outcome import Failure, Held, Packed, Raised
 
 
 class NoOwner:
     """Stands in for the session."""
 
-    def load_value(self, value: Value, task: str) -> Any:
-        return pickle.loads(value.payload.head)  # type: ignore[union-attr]
+    def load_value(self, value: Packed, task: str) -> Any:
+        return pickle.loads(value.payload.head)
 
     def load_failure(self, failure: Failure) -> BaseException:
         return failure.stand_in()
@@ -44,8 +44,8 @@ def test_it_is_a_future_of_the_standard_library() -> None:
 def test_the_first_settlement_counts() -> None:
     """A task has exactly one outcome."""
     future = made()
-    assert future.settle(Value(object=1))
-    assert not future.settle(Value(object=2))
+    assert future.settle(Held(1))
+    assert not future.settle(Held(2))
     assert future.result(0) == 1
 
 
@@ -77,7 +77,7 @@ def test_only_the_session_settles() -> None:
 def test_a_condition_is_made_only_when_somebody_waits() -> None:
     """The Condition of a plain future is most of its memory."""
     future = made()
-    future.settle(Value(object=1))
+    future.settle(Held(1))
     assert future.result() == 1
     assert future._lazy_condition is None
 
@@ -85,7 +85,7 @@ def test_a_condition_is_made_only_when_somebody_waits() -> None:
 def test_waiting_uses_the_standard_library_s_protocol() -> None:
     """wait() on futures that are settled before and during."""
     futures = [made(i) for i in range(3)]
-    futures[0].settle(Value(object=0))
+    futures[0].settle(Held(0))
     done, waiting = concurrent.futures.wait(futures, timeout=0)
     assert (done, len(waiting)) == ({futures[0]}, 2)
     futures[1].settle(Raised(ValueError("no")))

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zmq
 
 from shoal.blocks.providers.local import LocalProvider
@@ -21,7 +22,7 @@ from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.futures import ValueFuture
 from shoal.links import dial
-from shoal.outcome import Failure, Payload, Raised, Value
+from shoal.outcome import Failure, Held, Packed, Payload, Raised
 from shoal.pool.connection import Connection, read_connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool, stderr_tail
 from shoal.serialize import Snapshot, pack, pack_call
@@ -88,23 +89,36 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
         return PoolExecutor(self)
 
 
-class PreparedPoolCall:
-    """A call as bytes."""
+class PreparedPoolCall(msgspec.Struct, gc=False):
+    """A call as bytes. It refers to nothing that could refer to it, so the garbage collector need not look at it."""
 
-    __slots__ = ("arguments", "body", "captures", "code", "inputs", "label", "outputs", "resources", "snapshot", "stream")
+    inputs: Sequence[Future[Any]]
+    code: bytes
+    captures: bytes
+    arguments: bytes
+    body: Payload
+    snapshot: Snapshot
+    label: str
+    outputs: tuple[str, ...]
+    resources: Resources
+    stream: bool
 
-    def __init__(self, call: Call) -> None:
-        body, futures = pack_call(call.args, call.kwargs, call.label)
-        head = body.head
-        small = len(head) <= _DIGEST_ARGUMENTS and not body.buffers
-        self.arguments = hashlib.blake2b(head, digest_size=16).digest() if small else b""
-        self.body: Payload = outside(body)
-        self.inputs: Sequence[Future[Any]] = futures
-        self.snapshot: Snapshot = call.image.snapshot()
-        self.code = self.snapshot.code
-        self.captures = self.snapshot.captures
-        self.label, self.outputs, self.stream = call.label, call.outputs, call.stream
-        self.resources = call.resources or _ONE_CORE
+
+def prepare(call: Call) -> PreparedPoolCall:
+    """Pickle a call's arguments, then look at its function: in this order, see :mod:`shoal.serialize`.
+
+    Raises:
+        NotPicklable: an argument or a captured variable cannot travel.
+    """
+    body, futures = pack_call(call.args, call.kwargs, call.label)
+    head = body.head
+    small = len(head) <= _DIGEST_ARGUMENTS and not body.buffers
+    arguments = hashlib.blake2b(head, digest_size=16).digest() if small else b""
+    snapshot = call.image.snapshot()
+    return PreparedPoolCall(
+        futures or (), snapshot.code, snapshot.captures, arguments, outside(body), snapshot, call.label, call.outputs,
+        call.resources or _ONE_CORE, call.stream,
+    )  # fmt: skip
 
 
 class PoolExecutor:
@@ -166,7 +180,7 @@ class PoolExecutor:
 
     def prepare(self, call: Call) -> PreparedPoolCall:
         """Pickle the arguments and look at the captured variables, now."""
-        return PreparedPoolCall(call)
+        return prepare(call)
 
     def launch(self, attempts: Sequence[Attempt]) -> None:
         """Give the attempts to the link's thread."""
@@ -257,7 +271,7 @@ class PoolExecutor:
         for result in message.results:
             if outstanding.pop((result.tid, result.attempt), None) is None:
                 continue
-            values = [Value(payload) for payload in result.values]
+            values = [Packed(payload) for payload in result.values]
             ended.append(
                 Ended(
                     result.tid, result.attempt, values, result.failure, result.worker, result.started, result.ended
@@ -333,8 +347,8 @@ class PoolExecutor:
 
 def _payload(source: ValueFuture[Any]) -> Payload:
     value = source.outcome
-    assert isinstance(value, Value), "an attempt is launched when its inputs have their values"
-    if value.payload is not None:
+    assert isinstance(value, Packed | Held), "an attempt is launched when its inputs have their values"
+    if isinstance(value, Packed):
         return value.payload
     return outside(pack(value.object, what=f"the result of {source.describe()}"))
 

@@ -15,7 +15,7 @@ from typing import Any
 from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.futures import find_futures, replace_futures
-from shoal.outcome import Raised, Value, split_outputs
+from shoal.outcome import Held, Raised, Value, split_outputs
 from shoal.spec import Spec
 from shoal.wire.messages import ManagerStatus, PoolStatus
 
@@ -139,7 +139,7 @@ def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]
         }
         args, kwargs = replace_futures((call.args, call.kwargs), objects) if objects else (call.args, call.kwargs)
         result = _finish(call.function, call.function(*args, **kwargs))
-        return [Value(object=item) for item in split_outputs(result, call.outputs, call.label)], None
+        return [Held(item) for item in split_outputs(result, call.outputs, call.label)], None
     except BaseException as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
         return [], Raised(error)
 

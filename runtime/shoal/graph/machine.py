@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from shoal.errors import InvalidTransition
 from shoal.graph.commands import (
     AttemptFailed,
@@ -33,18 +35,14 @@ WAITING, QUEUED, RUNNING = TaskState.WAITING, TaskState.QUEUED, TaskState.RUNNIN
 DONE, FAILED, CANCELLED = TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED
 
 
-class _Vertex:
-    """An unfinished task."""
+class _Vertex(msgspec.Struct, gc=False):
+    """An unfinished task: numbers only, so the garbage collector need not look at it."""
 
-    __slots__ = ("attempt", "dependents", "inputs", "missing", "retries", "state")
-
-    def __init__(self, inputs: tuple[int, ...], retries: int) -> None:
-        self.state = WAITING if inputs else QUEUED
-        self.inputs = inputs
-        self.missing = len(inputs)
-        self.retries = retries
-        self.attempt = 0
-        self.dependents: list[int] | None = None
+    state: TaskState
+    missing: int
+    retries: int
+    attempt: int = 0
+    dependents: list[int] | None = None
 
 
 class GraphMachine:
@@ -93,7 +91,7 @@ class GraphMachine:
             return [End(tid, TaskState.SKIPPED, fact.failed_input)]
         # an input that ended while the submission was under way is no longer waited for
         inputs = tuple(i for i in fact.inputs if i in self._vertices) if fact.inputs else ()
-        vertex = self._vertices[tid] = _Vertex(inputs, fact.retries)
+        vertex = self._vertices[tid] = _Vertex(WAITING if inputs else QUEUED, len(inputs), fact.retries)
         for i in inputs:
             source = self._vertices[i]
             if source.dependents is None:

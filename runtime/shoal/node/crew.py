@@ -155,6 +155,10 @@ class WorkerHandle:
                 return task
         return None
 
+    def unannounced(self) -> bool:
+        """Whether it has an attempt that is not known to run for a while already."""
+        return bool(self.flight) and (self.announced != self.mark or self.current() is None)
+
     def reap(self) -> str:
         """Collect the ended process; says how it ended."""
         _, status = os.waitpid(self.pid, 0)

@@ -91,7 +91,7 @@ class Manager:
         self._next_look = 0.0
         self._next_beat = 0.0
         self._strikes = 0
-        self._window = self._slots
+        self._window = 0
         self._stop: str | None = None
         for index in range(self._slots):
             self._start_worker(index)
@@ -126,7 +126,7 @@ class Manager:
         due = self._next_beat - now
         if self._outputs:
             due = min(due, self._outputs_due - now)
-        if any(w.flight and w.announced != w.mark for w in self._bench.workers.values()):
+        if any(w.unannounced() for w in self._bench.workers.values()):
             due = min(due, LONG)
         if self._bench.stallable:
             due = min(due, STALLED_AFTER)
@@ -157,7 +157,7 @@ class Manager:
         running = []
         for worker in bench.workers.values():
             mark = worker.mark
-            if not worker.flight or worker.announced == mark or time.time() - worker.begun_at < LONG:
+            if not worker.unannounced() or time.time() - worker.begun_at < LONG:
                 continue
             task = worker.current()
             if task is not None:
@@ -179,7 +179,7 @@ class Manager:
     def _beat(self, now: float) -> None:
         bench = self._bench
         self._next_beat = now + HEARTBEAT
-        if not bench.deep and not any(len(w.flight) > 1 for w in bench.workers.values()):
+        if self._window and not bench.deep and not any(len(w.flight) > 1 for w in bench.workers.values()):
             self._window = self._slots
         bench.deep = False
         self._send(Heartbeat(sum(w.ready for w in bench.workers.values()), self._window))
@@ -243,6 +243,7 @@ class Manager:
                 self._strikes = 0
                 self._bench.ready(worker)
                 # Before it gets anything: from now on attempts may begin here.
+                self._window = self._window or self._slots
                 self._beat(time.monotonic())
             elif isinstance(message, NeedBlob):
                 for digest in message.digests:

@@ -213,7 +213,7 @@ def _inside(payload: Payload) -> Payload:
     head = payload.head
     if not isinstance(head, Outside) and not payload.buffers:
         return payload
-    buffers = [b.data if isinstance(b, Outside) else b for b in payload.buffers]
+    buffers = tuple([b.data if isinstance(b, Outside) else b for b in payload.buffers])
     return Payload(head.data if isinstance(head, Outside) else head, buffers)
 
 

@@ -16,7 +16,7 @@ import zmq
 from shoal.blocks.provider import Job, JobState
 from shoal.blocks.scaling import Block, BlockChange, CancelBlock, CapacityGone, DrainBlock, Scaling, SubmitBlock
 from shoal.blocks.scaling import Command as BlockCommand
-from shoal.blocks.states import BlockState
+from shoal.blocks.states import LIVE, BlockState
 from shoal.dispatch.events import CapacityExpected, CapacityLost, DrainRequested, Ticked
 from shoal.dispatch.machine import Dispatcher
 from shoal.errors import WorkerStartFailed
@@ -173,6 +173,13 @@ class PoolServer:
     def _end(self) -> None:
         for fd in self._watches.values():
             self._poll.remove(fd)
+        now = time.time()
+        for peer in self._interchange.managers.values():
+            self._journal.append(ManagerLeft(now, peer.number, False, "the pool ended"))
+        for block in self._scaling.blocks.values():
+            if block.state in LIVE:
+                state = (BlockState.ENDED if block.state is BlockState.RUNNING else BlockState.CANCELLED).value
+                self._journal.append(BlockChanged(now, block.number, state, block.job, "the pool ended"))
         self._jobs.close(timeout=5.0)
         remove_connection(self._connection, Path(self._spec.connection))
         self._journal.append(PoolEnded(time.time(), self._stop or ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from shoal.events import (
     AttemptEnded,
@@ -175,7 +175,7 @@ class RunView:
         self._changes[tid] = self.version
 
 
-_HANDLERS = {
+_HANDLERS: dict[type, Callable[..., None]] = {
     RunStarted: RunView._run_started,
     RunEnded: RunView._run_ended,
     TaskSubmitted: RunView._submitted,

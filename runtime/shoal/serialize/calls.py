@@ -31,7 +31,8 @@ def pack_call(
     """Pickle the arguments of a call, once, as they are now.
 
     Args:
-        args, kwargs: the arguments; futures may stand anywhere among them: nested, as keys, in attributes.
+        args: the positional arguments; futures may stand anywhere among them: nested, as keys, in attributes.
+        kwargs: the arguments by name, likewise.
         label: the function's name, for the error.
         names: names of the positional arguments, for the error.
 
@@ -68,16 +69,12 @@ def _is_simple(key: int | str, value: Any, futures: list[Any], where: list[tuple
         return len(value) < OUT_OF_BAND
     if kind not in _future_kinds:
         return False
-    for index, known in enumerate(futures):
-        if known is value:
-            break
-    else:
-        index = len(futures)
+    number = next((number for number, known in enumerate(futures) if known is value), -1) if futures else -1
+    if number < 0:
+        number = len(futures)
         futures.append(value)
-        if index > _MANY:
-            return False
-    where.append((key, index))
-    return True
+    where.append((key, number))
+    return number < _MANY
 
 
 _MANY = 16
@@ -156,8 +153,7 @@ def unpack_call(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...
         head = view(head)
     buffers = own(head, payload.buffers) if payload.buffers else ()
     if not inputs:
-        call = pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)
-        return call  # type: ignore[no-any-return]
+        return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)  # type: ignore[no-any-return]
     before = _inputs.set(inputs)
     try:
         call = pickle.loads(head, buffers=buffers)

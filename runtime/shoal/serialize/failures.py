@@ -112,7 +112,7 @@ def unpack_failure(failure: Failure) -> BaseException:
         error = failure.stand_in()
     if failure.lines:
         error.__cause__ = RemoteTraceback(_named(failure.traceback))
-    return error
+    return error  # type: ignore[no-any-return]
 
 
 _name_of: Callable[[str], str] = str

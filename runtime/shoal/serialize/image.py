@@ -21,7 +21,7 @@ from shoal.serialize.codes import source_of
 from shoal.serialize.layout import BASICS, CodeBlob, Target
 from shoal.serialize.modules import is_installed, local
 from shoal.serialize.pickling import Chunks, Pickler, attempt, refusal
-from shoal.serialize.places import VALUES, Changed, Kind, Place, Walk
+from shoal.serialize.places import Changed, Kind, Place, Walk
 from shoal.serialize.rebuild import fill, take_function
 from shoal.serialize.reducers import is_app, load_cloudpickle
 
@@ -260,13 +260,14 @@ def _layout(walk: Walk, root: Sequence[Place]) -> CodeBlob:
 
 
 def _basics(namespace: dict[str, Any]) -> dict[str, Any]:
-    basics = {}
+    basics: dict[str, Any] = {}
     for name in BASICS:
-        value = namespace.get(name, basics)
-        if name == "__path__" and value is not basics:
-            value = [str(part) for part in value]
-        if value is None or type(value) in (str, list):
-            basics[name] = value
+        if name in namespace:
+            value = namespace[name]
+            if name == "__path__":
+                value = [str(part) for part in value]
+            if value is None or type(value) in (str, list):
+                basics[name] = value
     return basics
 
 

@@ -16,8 +16,8 @@ class InlineFuture(Future[Any]):
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Await the value: it is there."""
+        yield from ()
         return self.result()
-        yield
 
 
 class InlineApp:
@@ -39,7 +39,7 @@ class InlineApp:
         try:
             value = self.__wrapped__(*_settled(args), **_settled(kwargs))
             future.set_result(_awaited(value) if type(value) is CoroutineType else value)
-        except Exception as error:  # the user's function: its error belongs to whoever asks for the result
+        except Exception as error:  # noqa: BLE001 - the user's function: its error is for whoever asks for the result
             future.set_exception(error)
         return future
 

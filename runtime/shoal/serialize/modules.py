@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import site
 import sys
 import sysconfig
@@ -117,9 +116,7 @@ class LocalModules:
         for other in sorted(self._reach(name)):
             digest.update(other.encode())
             digest.update(self._found[other].source.encode())
-        return LocalSource(
-            name, found.path, found.search is not None, found.search, found.source, digest.digest()
-        )
+        return LocalSource(name, found.path, found.search is not None, found.search, found.source, digest.digest())
 
     def _reach(self, name: str) -> set[str]:
         reached = {name}
@@ -190,7 +187,7 @@ def _is_current(name: str, found: _Found) -> bool:
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError:
         return (0, 0)
     return (status.st_mtime_ns, status.st_size)

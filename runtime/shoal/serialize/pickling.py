@@ -8,7 +8,7 @@ the end of the stream where pickle does not look, says whether it arrives read-o
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -121,9 +121,10 @@ def pack(obj: Any, what: str = "the object", copy: bool = True) -> Payload:
     if kind in SMALL or kind is str or (kind is bytes and len(obj) < OUT_OF_BAND):
         return Payload(pickle.dumps(obj, 5))
     if kind is bytes:
-        return Payload(_ONE_BYTES, [obj])
+        return Payload(_ONE_BYTES, (obj,))
     payload, error = try_dump(lambda: write(Pickler, obj, copy))
     if payload is None:
+        assert error is not None
         raise refusal(error, what, kind) from error
     return payload
 
@@ -158,7 +159,7 @@ def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None)
     pickler.dump(obj)
     if len(chunks) == 1 and not flags:
         return Payload(chunks[0])
-    return Payload(b"".join(chunks + flags), buffers)
+    return Payload(b"".join(chunks + flags), tuple(buffers))
 
 
 def try_dump(dump: Callable[[], T]) -> tuple[T | None, Exception | None]:
@@ -177,7 +178,7 @@ def attempt(function: Callable[[], T]) -> tuple[T | None, Exception | None]:
         return function(), None
     except MemoryError:
         raise
-    except Exception as error:  # pickling and unpickling run the users' code (__reduce__, __setstate__, imports)
+    except Exception as error:  # noqa: BLE001 - pickling and unpickling run the users' code (__reduce__, imports)
         return None, error
 
 
@@ -219,7 +220,7 @@ def unpack(payload: Payload, take: bool = False) -> Any:
     return pickle.loads(head, buffers=own(head, payload.buffers, take))
 
 
-def own(head: Any, buffers: list[Any], take: bool = False) -> list[Any]:
+def own(head: Any, buffers: Sequence[Any], take: bool = False) -> list[Any]:
     """Buffers for the unpickler: ``bytes`` for those that arrive read-only, private writable ones for the others.
 
     Args:

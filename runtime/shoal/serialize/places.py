@@ -25,9 +25,7 @@ __all__ = ["MISSING", "Changed", "Kind", "Place", "Walk"]
 MISSING: Any = object()
 """Stands for a name that is not bound, or a cell that is empty."""
 
-_ATOMS = frozenset(
-    {type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis), type(NotImplemented)}
-)
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis), type(NotImplemented)})
 _names_of = operator.attrgetter("__name__", "__qualname__", "__doc__", "__module__")
 
 
@@ -135,7 +133,7 @@ class Walk:
             except ValueError:
                 if value is not MISSING:
                     return False
-        for f, code, defaults, kwdefaults, kwsize, attributes, size, annotations, notes, names in self._function_states:
+        for f, code, defaults, kwdefaults, kwsize, attributes, size, notes, noted, names in self._function_states:
             if (
                 f.__code__ is not code
                 or f.__defaults__ is not defaults
@@ -143,8 +141,8 @@ class Walk:
                 or (kwdefaults is not None and len(kwdefaults) != kwsize)
                 or f.__dict__ is not attributes
                 or len(attributes) != size
-                or f.__annotations__ is not annotations
-                or len(annotations) != notes
+                or f.__annotations__ is not notes
+                or len(notes) != noted
                 or _names_of(f) != names
             ):
                 return False

@@ -102,7 +102,9 @@ def _reduce_app(app: Any) -> tuple[Any, ...]:
 
 
 def _refuse_future(future: Any) -> Any:
-    raise Refused(type(future), "a future stands for a value that is not here", "pass it as an argument, or use its result()")
+    raise Refused(
+        type(future), "a future stands for a value that is not here", "pass it as an argument, or use its result()"
+    )
 
 
 def _reduce_weak_dict(weak: Any) -> tuple[Any, ...]:

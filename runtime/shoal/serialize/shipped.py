@@ -26,18 +26,18 @@ class _Loader:
     def __init__(self, path: str, source: str) -> None:
         self._path, self._source = path, source
 
-    def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002 - the protocol of loaders
+    def create_module(self, spec: ModuleSpec) -> None:
         """Let the import system make the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the source in the module's namespace."""
         exec(self.get_code(), module.__dict__)  # noqa: S102 - the user's own module
 
-    def get_code(self, name: str = "") -> CodeType:  # noqa: ARG002 - the protocol of loaders
+    def get_code(self, name: str = "") -> CodeType:
         """The compiled source."""
         return compile(self._source, self._path or "<namespace package>", "exec", dont_inherit=True)
 
-    def get_source(self, name: str) -> str:  # noqa: ARG002 - the protocol of loaders
+    def get_source(self, name: str) -> str:
         """The source, for tracebacks."""
         return self._source
 
@@ -52,7 +52,7 @@ class ShippedModules:
     def use(self, modules: Sequence[ShippedSource]) -> None:
         """Make these the local modules; others of earlier tasks are not importable any more."""
         if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, self)
         for name, module in self._loaded():
             self._executed[name, self._now[name][-1]] = module
         wanted = {module[0]: module for module in modules}
@@ -65,7 +65,7 @@ class ShippedModules:
             del self._executed[next(iter(self._executed))]
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None  # noqa: ARG002
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of a local module; called by the import system."""
         entry = self._now.get(name)

@@ -48,7 +48,7 @@ def outside(payload: Payload) -> Payload:
     big_head = not isinstance(head, Outside) and len(head) >= OUTSIDE
     if not big_head and not buffers:
         return payload
-    return Payload(Outside(head) if big_head else head, [_mark(b) for b in buffers])
+    return Payload(Outside(head) if big_head else head, tuple([_mark(b) for b in buffers]))
 
 
 def _mark(buffer: Any) -> Any:
@@ -69,7 +69,8 @@ class Codec:
 
     def encode(self, message: Message) -> list[Any]:
         """The frames of a message: header first, then its outside buffers in order."""
-        self._frames = frames = []
+        frames: list[Any] = []
+        self._frames = frames
         header = self._encoder.encode(message)
         return [header, *frames]
 

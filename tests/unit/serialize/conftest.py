@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import linecache
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from shoal.serialize import FunctionImage, Rebuilder, Snapshot, modules, references
+from shoal.serialize import FunctionImage, Rebuilder, Snapshot, modules
 
 _cells = itertools.count(1)
 
@@ -41,17 +40,22 @@ def nb() -> Notebook:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_local(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modules of the tests themselves do not count as local; tests of local modules name a directory."""
     monkeypatch.setattr(modules, "roots", list)
-    yield
 
 
-def rebuild(snapshot: Snapshot, rebuilder: Rebuilder | None = None) -> Callable[..., Any]:
+def remake(snapshot: Snapshot, rebuilder: Rebuilder | None = None) -> Callable[..., Any]:
     """The function of a snapshot, as a worker makes it."""
     rebuilder = rebuilder or Rebuilder()
     rebuilder.add(snapshot.code, snapshot.code_blob)
     return rebuilder.function(snapshot.code, snapshot.captures_blob)
+
+
+@pytest.fixture
+def rebuild() -> Callable[..., Any]:
+    """Makes the function of a snapshot: ``rebuild(snapshot)``, or with a worker's own rebuilder."""
+    return remake
 
 
 @pytest.fixture
@@ -60,14 +64,6 @@ def run() -> Callable[..., Any]:
 
     def call(function: Any, *args: Any, **kwargs: Any) -> Any:
         image = function if isinstance(function, FunctionImage) else FunctionImage(function)
-        return rebuild(image.snapshot())(*args, **kwargs)
+        return remake(image.snapshot())(*args, **kwargs)
 
     return call
-
-
-def there_and_back(obj: Any) -> Any:
-    """A plain pickle and unpickle."""
-    return pickle.loads(pickle.dumps(obj))
-
-
-__all__ = ["Notebook", "rebuild", "references", "there_and_back"]

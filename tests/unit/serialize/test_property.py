@@ -151,8 +151,18 @@ FUNCTIONS = [
     "def h(x):\n    yield_ = (i for i in (x, a))\n    return list(yield_)",
     "def h(x):\n    return x if x < 1 else h(x - 1)",
     "class C(C):\n    k = 2",
-    "class C:\n    k = 5\n    shared = [1]\n    def __init__(self, v=0):\n        self.v = v\n    def m(self, x=1):\n"
-    "        return ('new', self.v, b)\n    def __hash__(self):\n        return 1\n    def __eq__(self, o):\n        return True",
+    """class C:
+    k = 5
+    shared = [1]
+    def __init__(self, v=0):
+        self.v = v
+    def m(self, x=1):
+        return ('new', self.v, b)
+    def __hash__(self):
+        return 1
+    def __eq__(self, o):
+        return True
+""",
     "class D(C):\n    def m(self, x=3):\n        return ('D2', super().m(x))",
     "bump, get, turn, learn = factory(a)",
     "@deco\ndef wrapped(x):\n    return (x, b)",

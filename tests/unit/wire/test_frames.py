@@ -12,7 +12,7 @@ from shoal.wire.frames import OUTSIDE, Codec, Outside, outside
 from shoal.wire.messages import Hello, Input, Result, Results, Task, Tasks
 
 blobs = st.binary(max_size=64)
-payloads = st.builds(Payload, blobs, st.lists(blobs, max_size=3))
+payloads = st.builds(Payload, blobs, st.lists(blobs, max_size=3).map(tuple))
 failures = st.builds(
     Failure, st.text(max_size=9), st.text(max_size=9), st.text(max_size=9),
     st.lists(st.builds(TracebackLine, st.text(max_size=5), st.integers(0, 99), st.text(max_size=5)), max_size=2), blobs,
@@ -40,7 +40,7 @@ def test_large_buffers_travel_in_frames_of_their_own_without_a_copy() -> None:
     """The very object that was given is the frame."""
     big, small = b"x" * OUTSIDE, b"y" * (OUTSIDE - 1)
     codec = Codec()
-    frames = codec.encode(Results([Result(0, 1, 1, [outside(Payload(b"head", [big, small]))])]))
+    frames = codec.encode(Results([Result(0, 1, 1, [outside(Payload(b"head", (big, small)))])]))
     assert len(frames) == 2
     assert frames[1] is big
     message = codec.decode(frames)
