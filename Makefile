@@ -2,7 +2,7 @@
 # Each makes what it needs, once; .stamps remembers.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format run bench api js clean
+.PHONY: help lab test lint format run bench api js system clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -40,17 +40,16 @@ help:
 	npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-.stamps/system:
-	@mkdir -p .stamps
-	$(PYTHON) tools/system_packages.py
-	@touch $@
+# Quick where a browser is there, so it needs no stamp; where the installation failed, it is tried again.
+system:
+	@$(PYTHON) tools/system_packages.py
 
 # ---------------------------------------------------------------- what people call
 
 lab: .stamps/lab
 	@exec $(BIN)/python tools/lab.py $(ARGS)
 
-test: .stamps/test .stamps/system
+test: .stamps/test system
 	@$(BIN)/python tools/check.py $(if $(NO_SKIPS),--no-skips) $(ARGS)
 
 lint: .stamps/test

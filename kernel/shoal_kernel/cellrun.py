@@ -16,7 +16,7 @@ from shoal.errors import CellError, NotPicklable
 from shoal.serialize import pack
 from shoal_kernel.bundle import Bundle, bundle_of
 
-__all__ = ["REPORT", "CellCode", "Report", "run_cell"]
+__all__ = ["REPORT", "Absent", "CellCode", "Report", "run_cell"]
 
 REPORT = "<report>"
 """The name of the output that carries the :class:`Report`; no variable can be called that."""

@@ -50,14 +50,14 @@ def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
         text, f"<Cell In[{count}]>", tuple(plan.outputs), tuple(plan.existing), tuple(plan.classes), shows
     )
     future = _submit(session, shell.user_ns, plan, code, _Where(options, count, output))
+    before = {name: shell.user_ns[name] for name in plan.outputs if name in shell.user_ns}
     for name in plan.outputs:
         shell.user_ns[name] = future.outputs[name]
     for name in plan.deleted:
         shell.user_ns.pop(name, None)
-    strip = Strip(output, future, tuple(plan.outputs), options.quiet)
+    strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
-    ending = _Ending(shell.user_ns, output, strip)
-    future.add_done_callback(ending)
+    future.add_done_callback(_Ending(shell.user_ns, before, output, strip))
     return future
 
 
@@ -143,10 +143,17 @@ def _anchor() -> None:
 
 
 class _Ending:
-    """Shows how a task cell ended. Called on the callback thread, after all that the task printed."""
+    """Shows how a task cell ended. Called on the callback thread, after all that the task printed.
 
-    def __init__(self, notebook: dict[str, Any], output: CellOutput, strip: Strip) -> None:
-        self._notebook, self._output, self._strip = notebook, output, strip
+    Args:
+        notebook: the notebook's variables.
+        before: what the names that the cell writes held before.
+        output: the place below the cell.
+        strip: the line there.
+    """
+
+    def __init__(self, notebook: dict[str, Any], before: dict[str, Any], output: CellOutput, strip: Strip) -> None:
+        self._notebook, self._before, self._output, self._strip = notebook, before, output, strip
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the value, or the error, and the line's last state."""
@@ -165,6 +172,10 @@ class _Ending:
             self._output.value(*report.shown)
         for name, reason in [*report.missing.items(), *report.stayed.items()]:
             future: OutputFuture[Any] = outputs[name]
+            kept = name in self._before and name in report.missing
             if self._notebook.get(name) is future:
                 del self._notebook[name]
-            self._output.stream("stderr", f"Shoal: '{name}' {reason}.\n")
+                if kept:
+                    self._notebook[name] = self._before[name]
+            end = " It holds what it held before." if kept else ""
+            self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")

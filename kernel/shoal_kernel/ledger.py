@@ -30,6 +30,8 @@ class Found:
     imports: _Names = field(default_factory=set)
     functions: _Names = field(default_factory=set)
     classes: _Names = field(default_factory=set)
+    counters: _Names = field(default_factory=set)
+    settled: _Names = field(default_factory=set)
     free: _Names = field(default_factory=set)
     builtins: _Names = field(default_factory=set)
     lines: dict[str, int] = field(default_factory=dict)
@@ -101,14 +103,18 @@ class Ledger:
             self.into.lines.setdefault(name, line)
 
     def store(self, name: str, kind: str = "") -> None:
-        """A name is bound (``kind``: ``imports``, ``functions`` or ``classes``)."""
+        """A name is bound.
+
+        Args:
+            name: the name.
+            kind: ``imports``, ``functions``, ``classes``, or ``counters`` for the target of a loop; else empty.
+        """
         scope = next(scope for scope in reversed(self.scopes) if scope.kind != "comprehension")
         if scope is self.cell or name in scope.globals:
             target = self.found if self.into is None else self.into
             target.writes.add(name)
             target.deletes.discard(name)
-            if kind:
-                getattr(target, kind).add(name)
+            getattr(target, kind or "settled").add(name)
             if self.into is None:
                 self.cell.bound.add(name)
                 self.aliases.pop(name, None)
@@ -121,6 +127,7 @@ class Ledger:
         self.store(name)
         if not lasting and self.scopes[-1] is self.cell:
             self.found.writes.discard(name)
+            self.found.settled.discard(name)
 
     def unbind(self, name: str, *, lasting: bool) -> None:
         """A name is deleted (``lasting``: by ``del``, not by the end of an ``except`` clause)."""

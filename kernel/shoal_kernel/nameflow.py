@@ -26,12 +26,17 @@ _DEEPEST_TWICE = 3
 
 
 class _Branching(ast.NodeVisitor):
-    """Control flow: which statements may be left out, and what is bound after them."""
+    """Control flow: which statements may be left out, and what is bound after them.
 
-    def __init__(self) -> None:
+    Args:
+        loops_run: suppose that each ``for`` and ``while`` runs its body at least once.
+    """
+
+    def __init__(self, loops_run: bool = False) -> None:
         self.book = Ledger()
         self.dead = False
         self.loops = 0
+        self.loops_run = loops_run
 
     def block(self, body: Iterable[ast.AST | None]) -> None:
         """Parts that run one after another."""
@@ -75,7 +80,7 @@ class _Branching(ast.NodeVisitor):
                     step()
             self.loops -= 1
 
-        self.branches(run, lambda: None)
+        self.branches(run, *([] if self.loops_run else [lambda: None]))
         self.dead = False
 
     def visit_If(self, node: ast.If) -> None:
@@ -159,22 +164,23 @@ class _Binding(_Branching):
 
     lazy_annotations = False
 
-    def bind(self, target: ast.expr, sources: Iterable[str] = ()) -> None:
+    def bind(self, target: ast.expr, sources: Iterable[str] = (), kind: str = "") -> None:
         """An assignment target: names are bound, items and attributes change their object.
 
         Args:
             target: the target.
             sources: names whose objects the assigned value may be, or be a part of.
+            kind: as for :meth:`Ledger.store`.
         """
         match target:
             case ast.Name(id=name):
-                self.book.store(name)
+                self.book.store(name, kind)
                 self.book.alias(target, sources)
             case ast.Starred(value=inner):
-                self.bind(inner, sources)
+                self.bind(inner, sources, kind)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 for part in parts:
-                    self.bind(part, sources)
+                    self.bind(part, sources, kind)
             case _:
                 self.generic_visit(target)
                 self.book.touch("item_writes", target)
@@ -208,7 +214,7 @@ class _Binding(_Branching):
         self.visit(node.iter)
         counts = isinstance(node.iter, ast.Call) and call_name(node.iter) == "range"
         made_from = [] if counts else [part.id for part in ast.walk(node.iter) if isinstance(part, ast.Name)]
-        self.repeat(lambda: self.bind(node.target, made_from), lambda: self.block(node.body))
+        self.repeat(lambda: self.bind(node.target, made_from, "counters"), lambda: self.block(node.body))
         self.perhaps(*node.orelse)
 
     visit_AsyncFor = visit_For

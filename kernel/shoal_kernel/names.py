@@ -47,6 +47,8 @@ class CellNames(msgspec.Struct, frozen=True):
         imports: the part of ``writes`` that is bound by import statements.
         functions: the part of ``writes`` that is bound by ``def``.
         classes: the part of ``writes`` that is bound by ``class``.
+        counters: the part of ``writes`` that is only bound as the target of a ``for``.
+        if_loop_is_empty: the part of ``reads`` and ``maybe`` that is there only because a loop may run not at all.
         free: names that functions and classes defined in the cell look up in the notebook when they are called.
         builtins: names of builtins that are loaded (the notebook may have bound them to something else).
         lines: the first line that loads each name of ``reads`` and ``free``.
@@ -65,6 +67,8 @@ class CellNames(msgspec.Struct, frozen=True):
     imports: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
+    counters: frozenset[str] = frozenset()
+    if_loop_is_empty: frozenset[str] = frozenset()
     free: frozenset[str] = frozenset()
     builtins: frozenset[str] = frozenset()
     lines: dict[str, int] = {}
@@ -95,9 +99,12 @@ def analyse(source: str | ast.Module) -> CellNames:
         SyntaxError: the text is not Python.
     """
     tree = parse(source) if isinstance(source, str) else source
-    flow = Flow()
-    flow.block(tree.body)
+    flow, hopeful = Flow(), Flow(loops_run=True)
+    for walk in (flow, hopeful):
+        walk.block(tree.body)
     found, bound = flow.book.found, flow.book.cell.bound
+    reads_or_maybe = found.reads | (found.writes - bound)
+    likely = hopeful.book.found.reads | (hopeful.book.found.writes - hopeful.book.cell.bound)
     return CellNames(
         reads=frozenset(found.reads),
         writes=frozenset(found.writes),
@@ -110,6 +117,8 @@ def analyse(source: str | ast.Module) -> CellNames:
         imports=frozenset(found.imports),
         functions=frozenset(found.functions),
         classes=frozenset(found.classes),
+        counters=frozenset((found.counters & found.writes) - found.settled),
+        if_loop_is_empty=frozenset(reads_or_maybe - likely),
         free=frozenset(found.free - bound),
         builtins=frozenset(found.builtins),
         lines=dict(found.lines),

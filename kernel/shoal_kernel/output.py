@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Any
 
-__all__ = ["CellOutput", "resend"]
+__all__ = ["CellOutput", "escape", "resend"]
 
 _MOST_TEXT = 200_000
 _numbers = itertools.count(1)

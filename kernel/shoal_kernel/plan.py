@@ -28,6 +28,10 @@ _FIXED = (
 )
 """Types whose objects cannot be changed in place, or are not meant to travel back."""
 
+_SMALL = (type(None), bool, int, float, complex, str)
+"""Types whose values cost nothing to take along, for the case that a loop runs not at all. Values of other types are left
+here then: a loop variable of an earlier task cell must not make this one wait for it."""
+
 _THROWN_AWAY = frozenset({"_", "__", "___"})
 
 
@@ -42,6 +46,7 @@ class Plan:
         deleted: names that the cell deletes for certain.
         existing: those of ``deleted`` whose values need not travel.
         classes: classes that are defined in the notebook and travel to the worker.
+        told: the outputs that are worth naming to people: loop variables are left out.
     """
 
     local: list[ast.stmt] = field(default_factory=list)
@@ -50,6 +55,7 @@ class Plan:
     deleted: list[str] = field(default_factory=list)
     existing: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
 
 def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> Plan:
@@ -70,9 +76,10 @@ def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], op
     plan.local, local_names = _local(tree, notebook)
     plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
     plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
-    plan.inputs = _inputs(names, found, options)
+    plan.inputs = _inputs(names, notebook, found, options)
     plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
     plan.outputs = _outputs(names, notebook, found, options, local_names | set(plan.deleted))
+    plan.told = [name for name in plan.outputs if name not in names.counters]
     return plan
 
 
@@ -123,7 +130,7 @@ def _local(tree: ast.Module, notebook: Mapping[str, Any]) -> tuple[list[ast.stmt
 # --------------------------------------------------------------------------- what comes along
 
 
-def _inputs(names: CellNames, found: set[str], options: TaskOptions) -> list[str]:
+def _inputs(names: CellNames, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> list[str]:
     if options.reads is not None:
         for name in options.reads:
             if name not in found:
@@ -134,7 +141,10 @@ def _inputs(names: CellNames, found: set[str], options: TaskOptions) -> list[str
             line = names.lines.get(name, 0)
             raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
     wanted = names.reads | names.free | names.maybe | names.item_writes | names.mutators | names.builtins
-    return sorted(name for name in wanted if name in found and name not in names.imports)
+    unlikely = {
+        name for name in names.if_loop_is_empty if name in found and not isinstance(notebook[name], _SMALL)
+    }
+    return sorted(name for name in wanted - unlikely if name in found and name not in names.imports)
 
 
 def _suggest(name: str, found: Collection[str]) -> str:

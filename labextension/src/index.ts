@@ -6,6 +6,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { loadBokeh } from './bokeh';
 import { addCommands, notebookSide } from './commands';
+import { renderGraphs } from './graph/renderer';
 import { PoolModel } from './model';
 import { PoolsPanel } from './panels/pools';
 import { Requests } from './request';
@@ -71,5 +72,14 @@ const bokeh: JupyterFrontEndPlugin<void> = {
   }
 };
 
+/** Shows the live graph of tasks in the output of a cell. */
+const graph: JupyterFrontEndPlugin<void> = {
+  id: `${PACKAGE}:graph`,
+  description: 'Shows the live graph of tasks in the output of a cell, also while the cell runs.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (_app, tracker: INotebookTracker) => renderGraphs(tracker)
+};
+
 export * from './tokens';
-export default [model, panel, bokeh];
+export default [model, panel, bokeh, graph];

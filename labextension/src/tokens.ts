@@ -4,7 +4,7 @@ import type { ISignal } from '@lumino/signaling';
 import type { IPool, IStartPool } from './api';
 import type { RequestError } from './request';
 
-/** The name of this package: the domain of its translations and the prefix of its plugins. */
+/** The name of this package, and the prefix of its plugins. */
 export const PACKAGE = 'shoal-lab';
 
 /** The id of the panel in the left sidebar. */

@@ -14,6 +14,7 @@ from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import ConfigurationError, PoolExists, PoolNotFound, PoolStartFailed, PoolUnreachable
 from shoal.pool.connection import connection_path, list_connections, read_connection
 from shoal.pool.control import list_pools, pool_status, scale_pool, start_pool, stop_pool
+from shoal.wire.messages import Trouble
 
 
 def negate(x):
@@ -147,11 +148,12 @@ def test_scaling_up_and_down(pools, lasting):
     scale_pool(lasting, 0)
     assert client.value(last) == "rested", "a busy block finishes"
     assert pools.eventually(lambda: pool_status(lasting).managers == [])
-    states = [b.state for b in pool_status(lasting).blocks]
-    assert states == ["ended"] * 3
+    assert pools.eventually(lambda: [b.state for b in pool_status(lasting).blocks] == ["ended"] * 3)
 
     (waits,) = client.submit(negate, 1)
-    assert not client.read(0.3)
+    client.wait(lambda: client.of(Trouble))
+    assert "has no blocks" in client.of(Trouble)[0].text
+    assert waits not in client.results
     scale_pool(lasting, 1)
     assert client.value(waits) == -1
 

@@ -235,7 +235,12 @@ def test_malformed_frames_are_ignored(pools, client):
     """Garbage, frames that are no message, and messages that belong to another door change nothing."""
     bad = pools.client(client.connection, hello=False)
     for frames in (
-        [b""], [b"\xff" * 100], [b"\x93\x01\x02\x03"], [b"\x91\xa5tasks"], [b"{}", b"x" * 100_000], [b"", b"", b""],
+        [b""],
+        [b"\xff" * 100],
+        [b"\x93\x01\x02\x03"],
+        [b"\x91\xa5tasks"],
+        [b"{}", b"x" * 100_000],
+        [b"", b"", b""],
         [os.urandom(1000)],
     ):
         bad.socket.send_multipart(frames)

@@ -196,6 +196,18 @@ def test_a_change_of_directory_does_not_outlive_its_task(client):
     assert len(seen) == 1
 
 
+def test_tasks_have_the_limits_of_their_environment(client):
+    """A manager lets itself open more files; what its tasks may open is what the client's side may."""
+    import resource
+
+    def limit():
+        import resource
+
+        return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert client.value(client.submit(limit)[0]) == resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
 def test_waiting_tasks_can_be_cancelled(client):
     """What has not begun is dropped and answered as cancelled, in the pool and on the node; what runs, runs on."""
     running = client.submit(nap, 0.5, count=2)

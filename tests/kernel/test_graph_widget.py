@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,12 +12,12 @@ Kernel = Any
 
 
 @pytest.fixture
-def graph(kernel: Kernel) -> Iterator[dict[str, Any]]:
+def graph(kernel: Kernel) -> dict[str, Any]:
     """A cell that shows the graph: its comm's id, and the state with which it was opened (first time only)."""
     cell = kernel.good("%graph")
     view = cell.of("display_data")[0]["content"]["data"]["application/vnd.jupyter.widget-view+json"]
     opened = [m for c in kernel.cells.values() for m in c.of("comm_open") if m["content"]["comm_id"] == view["model_id"]]
-    yield {"comm": view["model_id"], "open": opened[0]}
+    return {"comm": view["model_id"], "open": opened[0]}
 
 
 def messages(kernel: Kernel, comm: str) -> list[dict[str, Any]]:

@@ -104,6 +104,17 @@ def test_a_name_that_was_not_set_is_taken_away_and_said(kernel: Kernel) -> None:
     assert kernel.value("kept.result()") == "'old'"
 
 
+def test_a_loop_variable_makes_no_cell_wait(kernel: Kernel) -> None:
+    """Two task cells that loop with one variable run side by side; the variable keeps its value if a loop is empty."""
+    code = "%%task\nimport time\nfor step in range({0}):\n    time.sleep({1})\n{2} = 1"
+    kernel.good(code.format(1, 3, "slow_loop"))
+    kernel.good(code.format(2, 0, "fast_loop"))
+    assert kernel.value("(fast_loop.result(), slow_loop.done())") == "(1, False)"
+    kernel.good(code.format(0, 0, "no_loop"))
+    ended(kernel)
+    assert kernel.value("step.result()") == "1"
+
+
 def test_a_value_that_cannot_travel_is_said_and_all_else_comes(kernel: Kernel) -> None:
     """One unpicklable name harms no other."""
     cell = kernel.good("%%task\nimport threading\nguard = threading.Lock()\nfine = 5")

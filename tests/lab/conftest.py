@@ -12,9 +12,8 @@ from pytest_jupyter.jupyter_server import *  # noqa: F403  fixtures and hooks, f
 
 @pytest.fixture
 def jp_server_config() -> dict[str, object]:
-    """The server loads the extension, and refuses whoever brings no token."""
-    extensions = {"shoal_lab": True, "jupyter_server_terminals": False}
-    return {"ServerApp": {"jpserver_extensions": extensions, "allow_unauthenticated_access": False}}
+    """The server loads the extension, and leaves it to each route to refuse who brings no token (its default)."""
+    return {"ServerApp": {"jpserver_extensions": {"shoal_lab": True, "jupyter_server_terminals": False}}}
 
 
 @pytest.fixture

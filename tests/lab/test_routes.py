@@ -13,6 +13,8 @@ from tornado.httpclient import HTTPClientError
 from shoal_lab import views
 from shoal_lab.models import PoolList
 
+# A stranger who has got past the check against forged requests: what stops him now is that he is nobody.
+STRANGER = {"Cookie": "_xsrf=0123456789abcdef", "X-XSRFToken": "0123456789abcdef"}
 ROUTES = [
     (("shoal", "pools"), "GET", None),
     (("shoal", "pools"), "POST", '{"name": "x"}'),
@@ -35,7 +37,7 @@ async def test_nobody_gets_in_without_a_token(jp_serverapp, http_server_client, 
     address = jp_serverapp.base_url + "/".join(parts)
     with pytest.raises(HTTPClientError) as failed:
         await http_server_client.fetch(
-            address, method=method, body=body, follow_redirects=False, allow_nonstandard_methods=True
+            address, method=method, body=body, headers=STRANGER, follow_redirects=False, allow_nonstandard_methods=True
         )
     assert failed.value.code in (302, 403)
 
@@ -45,7 +47,7 @@ async def test_a_wrong_token_is_no_token(jp_serverapp, jp_fetch, parts, method, 
     """A guess does not help either."""
     with pytest.raises(HTTPClientError) as failed:
         await jp_fetch(
-            *parts, method=method, body=body, headers={"Authorization": "token guess"}, follow_redirects=False,
+            *parts, method=method, body=body, headers={**STRANGER, "Authorization": "token guess"}, follow_redirects=False,
             allow_nonstandard_methods=True,
         )  # fmt: skip
     assert failed.value.code in (302, 403)

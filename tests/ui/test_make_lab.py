@@ -55,7 +55,7 @@ def opened(tmp_path: Path) -> Iterator[tuple[Lab, str]]:
 
 
 def test_the_tour_opens_with_the_panel(opened: tuple[Lab, str], browser: Browser):
-    """The printed address leads to the tour notebook with the Shoal kernel, and the panel is in view."""
+    """The printed address leads to the tour notebook with a kernel, and the panel is in view."""
     _, address = opened
     page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
     page.goto(address)
@@ -63,6 +63,6 @@ def test_the_tour_opens_with_the_panel(opened: tuple[Lab, str], browser: Browser
     expect(page.locator("#shoal-panel").get_by_text("No pool is running.")).to_be_visible()
     expect(page.locator(".jp-NotebookPanel:visible")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("tab", name="00-tour.ipynb")).to_be_visible()
-    expect(page.locator(".jp-Toolbar-kernelName:visible")).to_contain_text("Shoal", timeout=30_000)
+    expect(page.locator(".jp-Toolbar-kernelName:visible")).to_contain_text("Python 3", timeout=30_000)
     shot(page, "make-lab")
     page.context.close()

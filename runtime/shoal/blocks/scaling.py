@@ -29,7 +29,7 @@ class Block(msgspec.Struct):
         since: when it came into this state.
         job: the provider's id of it; empty before it has one.
         message: why it is in this state, where there is something to say.
-        worked: since when workers of it have been ready; 0.0 for not yet.
+        worked: since when workers of it have been ready; None for not yet.
         draining: it takes no more tasks and ends.
     """
 
@@ -38,7 +38,7 @@ class Block(msgspec.Struct):
     since: float
     job: str = ""
     message: str = ""
-    worked: float = 0.0
+    worked: float | None = None
     draining: bool = False
 
 
@@ -136,7 +136,7 @@ class Scaling:
     def worked(self, block: int, now: float) -> None:
         """A worker of the block is ready."""
         found = self.blocks.get(block)
-        if found is not None and not found.worked:
+        if found is not None and found.worked is None:
             found.worked = now
 
     def ended(self, block: int, message: str, now: float) -> list[Command]:
@@ -162,7 +162,7 @@ class Scaling:
             return self._flush()
         self._move(found, BlockEvent.FAIL, message, now)
         self._commands.append(CancelBlock(block, found.job))
-        if found.worked:
+        if found.worked is not None:
             sound = now - found.worked >= STEADY
             self._pause = 0.0 if sound else min(MAX_PAUSE, self._pause * 2 or 0.1)
             self._not_before = now + (self._pause if self._pause > 0.1 else 0.0)

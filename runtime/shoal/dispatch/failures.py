@@ -7,7 +7,7 @@ from shoal.outcome import Failure
 from shoal.serialize import pack_failure
 from shoal.wire.messages import Task
 
-__all__ = ["CANCELLED", "cancelled", "manager_lost", "too_large"]
+__all__ = ["CANCELLED", "cancelled", "describe", "manager_lost", "too_large"]
 
 CANCELLED = "concurrent.futures.CancelledError"
 """``Failure.type_name`` of an attempt that was dropped, on request, before it began."""

@@ -44,7 +44,7 @@ from shoal.wire.messages import (
     Trouble,
 )
 
-__all__ = ["HighThroughputExecutor", "PoolExecutor"]
+__all__ = ["HighThroughputExecutor", "PoolExecutor", "PreparedPoolCall", "prepare"]
 
 _INLINE_CAPTURES = 4096
 """Captured variables up to this many bytes travel with each task; larger ones once, by digest."""

@@ -19,7 +19,7 @@ from shoal.outcome import Held, Raised, Value, split_outputs
 from shoal.spec import Spec
 from shoal.wire.messages import ManagerStatus, PoolStatus
 
-__all__ = ["ThreadPoolExecutor", "Threads"]
+__all__ = ["PreparedThreadCall", "ThreadPoolExecutor", "Threads"]
 
 
 class ThreadPoolExecutor(Spec, frozen=True, tag="threads"):

@@ -16,7 +16,7 @@ from shoal.node.crew import Key, WorkerHandle
 from shoal.wire.frames import Codec
 from shoal.wire.messages import Blob, Result, Task
 
-__all__ = ["Bench"]
+__all__ = ["DEEP", "STALLED_AFTER", "Bench"]
 
 PACKED = 100e-6
 """Attempts that take less than this (seconds) may share a packet."""
@@ -230,7 +230,8 @@ class Bench:
         load = self._expected(first)
         tasks, loads = [first], [load]
         if load and load < PACKED and len(queue) > 1:
-            most = min(PACKET_TASKS, ceil(len(queue) / len(self.workers)))
+            sharers = len(self.workers) if worker.flight else len(self.idle) + 1
+            most = min(PACKET_TASKS, ceil(len(queue) / sharers))
             total = load
             for place in range(1, most):
                 task = queue[place]

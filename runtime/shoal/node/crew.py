@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import signal
 import socket
 import sys
@@ -18,7 +19,9 @@ from shoal.node import packets
 from shoal.wire.frames import Codec
 from shoal.wire.messages import Blob, Message, Task, Tasks
 
-__all__ = ["Key", "WorkerHandle", "start_worker"]
+__all__ = ["Key", "WorkerHandle", "raise_file_limit", "start_worker"]
+
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 Key = tuple[int, int, int]
 
@@ -195,6 +198,11 @@ class WorkerHandle:
         return found[0]
 
 
+def raise_file_limit() -> None:
+    """Let a manager open as many files as it may: each large frame on its way through is one."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES[1], _FILES[1]))
+
+
 def start_worker(index: int, folder: str, name: str, host: str, born: float) -> WorkerHandle:
     """Start a worker process.
 
@@ -221,6 +229,8 @@ def start_worker(index: int, folder: str, name: str, host: str, born: float) -> 
             dict(os.environ),
             file_actions=_descriptors(theirs.fileno(), page_fd, log_fd),
         )
+        # Tasks get the limit that their environment has; a higher one is not good for all programs.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES)
         return WorkerHandle(index, pid, (ours, theirs), page, (log, os.fstat(log_fd).st_size), born)
     finally:
         os.close(page_fd)

@@ -24,7 +24,7 @@ from shoal.errors import ProtocolError, WorkerLost
 from shoal.links import Poll, dial, process_started, receive, send
 from shoal.node import packets
 from shoal.node.bench import DEEP, STALLED_AFTER, Bench
-from shoal.node.crew import WorkerHandle, start_worker
+from shoal.node.crew import WorkerHandle, raise_file_limit, start_worker
 from shoal.outcome import Failure
 from shoal.serialize import pack_failure
 from shoal.wire.frames import Codec, Outside
@@ -222,7 +222,7 @@ class Manager:
     def _from_worker(self, worker: WorkerHandle) -> None:
         while True:
             try:
-                packet = packets.receive(worker.link, socket.MSG_DONTWAIT)
+                packet = packets.receive(worker.link, socket.MSG_DONTWAIT, writable=False)
                 if packet is None:
                     raise ConnectionResetError
                 message = self._codec.decode(packet[1])
@@ -352,6 +352,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ManagerSpec)
     os.chdir(spec.cwd)
+    raise_file_limit()
     sys.exit(Manager(spec).run())
 
 

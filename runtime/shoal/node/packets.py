@@ -60,10 +60,15 @@ def send(link: socket.socket, number: int, frames: Sequence[Any], flags: int = 0
         os.close(fd)
 
 
-def receive(link: socket.socket, flags: int = 0) -> tuple[int, list[Any]] | None:
+def receive(link: socket.socket, flags: int = 0, writable: bool = True) -> tuple[int, list[Any]] | None:
     """Receive one packet: its number and its frames, or None if the other side is gone.
 
-    The first frame is only valid until the next call in this process; the others are writable and the caller's own.
+    The first frame is only valid until the next call in this process; the others are the caller's own.
+
+    Args:
+        link: a SEQPACKET socket.
+        flags: of ``recvmsg``, such as ``MSG_DONTWAIT``.
+        writable: whether the other frames shall be writable; who only passes them on needs that not.
 
     Raises:
         BlockingIOError: with ``MSG_DONTWAIT``, there is none.
@@ -78,7 +83,7 @@ def receive(link: socket.socket, flags: int = 0) -> tuple[int, list[Any]] | None
     if count == 1:
         return number, [_view[_HEAD.size : size]]
     if count & _MORE:
-        return number, _from_file(rights, count & ~_MORE)
+        return number, _from_file(rights, count & ~_MORE, writable)
     return number, _split(memoryview(bytearray(_view[_HEAD.size : size])), count)
 
 
@@ -95,7 +100,7 @@ def _split(data: memoryview, count: int) -> list[Any]:
     return frames
 
 
-def _from_file(rights: list[tuple[int, int, bytes]], count: int) -> list[Any]:
+def _from_file(rights: list[tuple[int, int, bytes]], count: int, writable: bool) -> list[Any]:
     fds = array.array("i")
     for level, kind, data in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -103,7 +108,10 @@ def _from_file(rights: list[tuple[int, int, bytes]], count: int) -> list[Any]:
     if len(fds) != 1:
         raise ProtocolError("a packet without its memory file")
     try:
-        mapped = mmap.mmap(fds[0], 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        if writable:
+            mapped = mmap.mmap(fds[0], 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        else:
+            mapped = mmap.mmap(fds[0], 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
     finally:
         os.close(fds[0])
     return _split(memoryview(mapped), count)

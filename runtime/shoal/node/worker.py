@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from types import CoroutineType
 from typing import Any
@@ -27,7 +28,7 @@ from shoal.serialize import Rebuilder, pack, pack_failure, unpack, unpack_call
 from shoal.wire.frames import Codec, Outside, outside
 from shoal.wire.messages import Blob, Message, NeedBlob, Output, Ready, Result, Results, Shutdown, Task, Tasks
 
-__all__ = ["Worker", "main"]
+__all__ = ["ManagerEnded", "Worker", "be_killed_first", "die_with_parent", "main"]
 
 HOLD = 0.001
 """Results wait for others for at most this much work (seconds)."""
@@ -228,7 +229,9 @@ def _packed(task: Task, value: Any) -> list[Payload]:
     if not task.outputs:
         return [outside(pack(value, what=f"the result of {label}"))]
     items = split_outputs(value, task.outputs, label)
-    return [outside(pack(item, what=f"output '{name}' of {label}")) for name, item in zip(task.outputs, items, strict=True)]
+    return [
+        outside(pack(item, what=f"output '{name}' of {label}")) for name, item in zip(task.outputs, items, strict=True)
+    ]
 
 
 def _unreadable(task: Task, error: BaseException) -> TaskUnreadable:
@@ -247,6 +250,12 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def be_killed_first() -> None:
+    """Where memory runs out, the kernel shall end a worker, whose loss is named, and not a pool or a session."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 def main() -> None:
     """Run a worker on the descriptors named in argv."""
     link_fd, page_fd, manager, name = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -259,6 +268,7 @@ def main() -> None:
     sys.argv = [""]
     worker = Worker(link, page, f"{name}/{os.getpid()}")
     die_with_parent(manager)
+    be_killed_first()
     gc.freeze()
     try:
         worker.serve()

@@ -61,7 +61,7 @@ from shoal.wire.messages import (
     Welcome,
 )
 
-__all__ = ["Interchange", "Keeper"]
+__all__ = ["PYTHON", "Interchange", "Keeper"]
 
 ROUND = 256
 """Messages taken from one door before the machine is asked and the other door gets its turn."""

@@ -69,6 +69,7 @@ class PoolServer:
         self._trouble = ""
         self._stop: str | None = None
         self._slow: set[int] = set()
+        self._starved = False
         self._watches: dict[int, int] = {}
         self._poll = Poll()
         self._scaling = Scaling(spec.provider.min_blocks, spec.provider.max_blocks)
@@ -108,15 +109,19 @@ class PoolServer:
         self._carry_out(self._scaling.target_set(self._spec.provider.init_blocks, [], time.monotonic()))
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        due = time.monotonic() + TICK
+        ticked = time.monotonic()
         while self._stop is None:
             now = time.monotonic()
+            due = ticked + (UNEVEN_TICK if self._interchange.machine.uneven else TICK)
+            wake = self._scaling.wake_at()
+            if wake is not None:
+                due = min(due, wake)
             if now >= due:
+                ticked = now
                 self._tick(now)
-                due = now + (UNEVEN_TICK if self._interchange.machine.uneven else TICK)
-            elif self._interchange.machine.uneven:
-                due = min(due, now + UNEVEN_TICK)
-            self._poll.once(max(0.0, due - now))
+                self._interchange.flush()
+                continue
+            self._poll.once(due - now)
             self._interchange.flush()
 
     # ------------------------------------------------------------------ start and end
@@ -269,6 +274,11 @@ class PoolServer:
     def _tick(self, now: float) -> None:
         self._carry_out(self._scaling.ticked(now))
         self._interchange.tell(Ticked())
+        waiting = self._interchange.machine.waiting
+        if waiting and not self._scaling.target and not self._starved:
+            text = f"{waiting} tasks wait in pool '{self._spec.name}', which has no blocks and is to have none; scale it up"
+            self._say(Trouble("block", text))
+        self._starved = bool(waiting) and not self._scaling.target
         for block in self._scaling.live():
             early = block.state in (BlockState.REQUESTED, BlockState.PENDING)
             if early and now - block.since > SLOW_START and block.number not in self._slow:

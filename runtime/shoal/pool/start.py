@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from shoal.pool.connection import Connection, connection_path, is_alive, pools_f
 from shoal.pool.spec import PoolSpec
 from shoal.wire.messages import PROTOCOL_VERSION
 
-__all__ = ["make_spec", "spawn_pool", "stderr_tail"]
+__all__ = ["make_spec", "spawn_pool", "stderr_tail", "wait_for_file"]
 
 START_LIMIT = 10.0
 """Seconds that a pool may take to write its connection file, where that has to be waited for."""
@@ -97,7 +98,7 @@ def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
             start_new_session=True,
         )
     except OSError as error:
-        raise PoolStartFailed(spec.name, str(error)) from None
+        raise _failed(spec, str(error)) from None
     finally:
         os.close(err)
     if spec.clients is None:
@@ -131,9 +132,17 @@ def wait_for_file(spec: PoolSpec, process: subprocess.Popen[bytes]) -> Connectio
         if found is not None and found.pid == process.pid:
             return found
         if process.poll() is not None:
-            raise PoolStartFailed(spec.name, f"it ended with exit code {process.returncode}", stderr_tail(spec.folder))
+            raise _failed(spec, f"it ended with exit code {process.returncode}")
         time.sleep(0.01)
-    raise PoolStartFailed(spec.name, f"it did not come up within {START_LIMIT:.0f} s", stderr_tail(spec.folder))
+    process.kill()
+    process.wait()
+    raise _failed(spec, f"it did not come up within {START_LIMIT:.0f} s")
+
+
+def _failed(spec: PoolSpec, reason: str) -> PoolStartFailed:
+    """Clear up after a pool that did not start; returns the error to raise."""
+    shutil.rmtree(spec.sockets, ignore_errors=True)
+    return PoolStartFailed(spec.name, reason, stderr_tail(spec.folder))
 
 
 def _version() -> str:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from shoal.serialize.references import met
 
-__all__ = ["LocalModules", "LocalSource", "is_installed", "local"]
+__all__ = ["LocalModules", "LocalSource", "is_installed", "local", "roots"]
 
 _OWN = frozenset({"__main__", "__mp_main__", "shoal", "shoal_kernel", "shoal_lab"})
 _INSTALLED_PARTS = frozenset({"site-packages", "dist-packages", ".venv", "venv"})

@@ -15,12 +15,13 @@ from enum import Enum
 from types import CellType, FunctionType, GenericAlias, ModuleType, UnionType
 from typing import Any
 
+from shoal.serialize.classes import parts_of_class, state_of_class
 from shoal.serialize.codes import CodeFacts, facts_of
 from shoal.serialize.layout import BASICS, Target
 from shoal.serialize.reducers import is_app
 from shoal.serialize.references import meet, reference
 
-__all__ = ["MISSING", "Changed", "Kind", "Place", "Walk"]
+__all__ = ["MISSING", "Changed", "Kind", "Place", "Walk", "contents"]
 
 MISSING: Any = object()
 """Stands for a name that is not bound, or a cell that is empty."""
@@ -116,6 +117,8 @@ class Walk:
         self._in_cells: list[tuple[CellType, Any]] = []
         self._function_states: list[tuple[Any, ...]] = []
         self._apps: list[tuple[Any, Any]] = []
+        self._classes: list[tuple[type, tuple[Any, ...], list[Any]]] = []
+        self._judged: dict[int, bool] = {}
         self._place(Target.ROOT, 0, "", None, -1, root)
         self._drain()
 
@@ -149,10 +152,15 @@ class Walk:
         for app, function in self._apps:  # noqa: SIM110 - all() over a generator takes three times as long
             if app.__shoal_function__ is not function:
                 return False
+        for cls, state, _ in self._classes:  # noqa: SIM110 - likewise
+            if state_of_class(cls) != state:
+                return False
         return True
 
     def update(self) -> bool:
         """Take in values that were rebound to values; False if more than that has changed."""
+        if not all(self._judged.values()):
+            return False  # classes that mention each other were judged together
         try:
             for place in self.places:
                 value = place.now()
@@ -319,7 +327,20 @@ class Walk:
         if kind is FunctionType:
             self._add(value)
             return True
-        return False
+        return kind is type and self._is_stable_class(value)
+
+    def _is_stable_class(self, cls: type) -> bool:
+        """Whether a notebook class consists of functions and of what cannot change; then it is followed from here on."""
+        known = self._judged.get(id(cls))
+        if known is None:
+            self._judged[id(cls)] = True  # while its parts are looked at, which may mention it
+            known = self._judged[id(cls)] = all(map(self._is_stable, parts_of_class(cls)))
+            if known:
+                # an id means something only while what it is of is alive
+                self._classes.append(
+                    (cls, state_of_class(cls), [*vars(cls).values(), *parts_of_class(cls), cls.__bases__])
+                )
+        return known
 
     def _find_submodules(self, places: list[Place], facts: CodeFacts) -> None:
         """Note the loaded submodules that code may reach as attributes of a package, as in ``concurrent.futures``."""

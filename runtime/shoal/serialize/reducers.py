@@ -11,7 +11,9 @@ Most of this is cloudpickle's; what differs is here:
 
 from __future__ import annotations
 
+import enum
 import functools
+import io
 import sys
 import weakref
 from collections.abc import Callable
@@ -81,6 +83,8 @@ def reducer_for(kind: type) -> Reducer | None:
         return _refuse_future
     if kind is LRU_WRAPPER:
         return _reduce_cached
+    if kind is functools.cached_property:
+        return _reduce_cached_property
     if kind in (weakref.WeakKeyDictionary, weakref.WeakValueDictionary):
         return _reduce_weak_dict
     if kind.__module__ == "typing" and kind.__name__ in ("NewType", "ParamSpec", "TypeVarTuple"):
@@ -109,6 +113,11 @@ def _refuse_future(future: Any) -> Any:
 
 def _reduce_weak_dict(weak: Any) -> tuple[Any, ...]:
     return (type(weak), (dict(weak),))
+
+
+def _reduce_cached_property(cached: functools.cached_property[Any]) -> tuple[Any, ...]:
+    """Without the lock that it has before Python 3.12."""
+    return (functools.cached_property, (cached.func,), {"attrname": cached.attrname, "__doc__": cached.__doc__})
 
 
 def _reduce_cached(cached: Any) -> Any:
@@ -148,25 +157,47 @@ def reduce_class(cls: type, reduced: Any) -> Any:
         return reduced  # by name, after all
     make, arguments, state, _, _, set_state = reduced
     *basics, identity, extra = arguments
+    makers = _makers()
+    if make not in makers or set_state is not makers[-1]:
+        raise Refused(type(cls), "this version of cloudpickle writes classes in a new way", "install cloudpickle 3.1")
+    if basics[0] is type and basics[2] == (object,):
+        basics[0] = basics[2] = None  # most are: spare two names
+    state[0].pop("__slotnames__", None)  # what copyreg leaves on a class when it first pickles an instance
     identity = _ids.setdefault(cls, identity)
     _classes[identity] = cls
-    # None for the id: cloudpickle's own memory of classes is to stay out of it
-    return (_make_class, (identity, make, (*basics, None, extra)), (set_state, state), None, None, _finish_class)
+    return (_make_class, (identity, makers.index(make), tuple(basics), extra), state, None, None, _finish_class)
 
 
-def _make_class(identity: str, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
+def _make_class(identity: str, maker: int, basics: tuple[Any, ...], extra: Any) -> type:
     cls = _classes.get(identity)
     if cls is None:
-        cls = make(*arguments)
+        if basics[0] is None:
+            basics = (type, basics[1], (object,), *basics[3:])
+        # None for the id: cloudpickle's own memory of classes is to stay out of it
+        cls: type = _makers()[maker](*basics, None, extra)
         _classes[identity] = cls
         _ids[cls] = identity
         _unfinished.add(identity)
     return cls
 
 
-def _finish_class(cls: type, how: tuple[Callable[[type, Any], Any], Any]) -> None:
+def _finish_class(cls: type, state: Any) -> None:
     identity = _ids[cls]
     if identity in _unfinished:
         _unfinished.discard(identity)
-        set_state, state = how
-        set_state(cls, state)
+        _makers()[-1](cls, state)
+
+
+@functools.cache
+def _makers() -> tuple[Callable[..., Any], ...]:
+    """What cloudpickle makes a class with, what it makes an enum with, and what it fills either with."""
+
+    class Sample:
+        pass
+
+    class SampleEnum(enum.Enum):
+        pass
+
+    pickler = load_cloudpickle().Pickler(io.BytesIO())
+    make, *_, fill = pickler.reducer_override(Sample)
+    return (make, pickler.reducer_override(SampleEnum)[0], fill)

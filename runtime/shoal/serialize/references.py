@@ -12,7 +12,7 @@ import pickle
 import sys
 from types import FunctionType, ModuleType
 
-__all__ = ["by_reference", "meet", "met", "reference", "resolve"]
+__all__ = ["LRU_WRAPPER", "by_reference", "meet", "met", "reference", "resolve"]
 
 met: list[str] = []
 """Names of modules that were named in a pickle of this process, in the order of their first use."""
@@ -65,7 +65,7 @@ def reference(obj: object) -> tuple[str, str] | None:
         return (obj.__module__, obj.__qualname__) if by_reference(obj) else None  # type: ignore[attr-defined]
     if kind.__name__ == "ufunc" and kind.__module__ == "numpy":
         return _checked(obj, pickle.whichmodule(obj, obj.__name__), obj.__name__)  # type: ignore[attr-defined]
-    if any("__qualname__" in base.__dict__ for base in kind.__mro__):  # functions that are written in C
+    if _is_like_a_function(obj):
         home = getattr(obj, "__objclass__", obj)
         return _checked(obj, getattr(home, "__module__", None), obj.__qualname__)  # type: ignore[attr-defined]
     return None
@@ -85,6 +85,12 @@ def resolve(module: str, qualname: str) -> object:
     for part in qualname.split(".") if qualname else ():
         found = getattr(found, part)
     return found
+
+
+def _is_like_a_function(obj: object) -> bool:
+    """Whether it names itself as functions do: functions that are written in C, and what ``functools.wraps`` was used on."""
+    own = getattr(obj, "__dict__", None)
+    return (type(own) is dict and "__qualname__" in own) or any("__qualname__" in b.__dict__ for b in type(obj).__mro__)
 
 
 def _checked(obj: object, module: object, qualname: object) -> tuple[str, str] | None:

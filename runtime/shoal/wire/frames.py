@@ -85,7 +85,7 @@ class Codec:
         self._frames = list(frames[1:])
         try:
             message: Message = self._decoder.decode(frames[0])
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
             raise ProtocolError(f"not a message: {error}") from None
         return message
 

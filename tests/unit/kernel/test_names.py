@@ -199,6 +199,28 @@ def test_top_level_await_is_seen(cell: str) -> None:
     assert not analyse("async def f():\n    await z").is_async
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("for i in xs: t = i\nt", "i t"),
+        ("for i in xs:\n  if i: t = i\nt", "i"),
+        ("if c: t = 1\nt", ""),
+        ("while go(): t = 1", "t"),
+        ("for i in xs: total += i", "i"),
+    ],
+)
+def test_what_only_an_empty_loop_would_read_is_told_apart(cell: str, expected: str) -> None:
+    """Names whose prior value matters only if a loop runs not at all."""
+    names = analyse(cell)
+    assert names.if_loop_is_empty == frozenset(expected.split())
+    assert names.if_loop_is_empty <= names.reads | names.maybe
+
+
+def test_loop_variables_are_told_apart() -> None:
+    """Names that only a ``for`` binds, not those that are assigned as well."""
+    assert analyse("for i, (j, k) in xs: k = i\nfor n in ys: pass").counters == {"i", "j", "n"}
+
+
 def test_lines_point_at_the_first_load() -> None:
     """Each name that is read carries the line that loads it first."""
     assert analyse("a = 1\nb = c\nd = c + e").lines == {"c": 2, "e": 3}

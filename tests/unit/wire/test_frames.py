@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoal.errors import ProtocolError
@@ -60,6 +60,7 @@ def test_a_large_head_travels_outside_too() -> None:
 
 
 @given(st.lists(st.binary(max_size=200), max_size=3))
+@example([b"\x91\xa4\x00\x00\x00\x80"])  # a tag that is not UTF-8
 def test_bytes_that_are_no_message_are_refused_by_name(frames: list[bytes]) -> None:
     """Whatever arrives, the codec raises ProtocolError or returns a message; nothing else escapes."""
     try:
