@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from html import escape
 from typing import Any
 
 from shoal.futures import ValueFuture
 from shoal.record.runs import STATE_NAMES
 from shoal.serialize import name_files
+from shoal_kernel import hub
 from shoal_kernel.errors import cell_name
 from shoal_kernel.looks import icon
 from shoal_kernel.magics import ShoalMagics, complete_wait
 from shoal_kernel.output import resend
+from shoal_kernel.pages import TARGET
 
 __all__ = ["load", "unload"]
 
@@ -29,11 +31,12 @@ def load(shell: Any) -> None:
 
     def after_cell(_result: object) -> None:
         resend(shell)
-        widgets = sys.modules.get("shoal_kernel.widgets")  # loaded by %graph only
-        if widgets is not None:
-            widgets.refresh(shell)
+        hub.after_cell()
 
     shell.events.register("post_run_cell", after_cell)
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        kernel.comm_manager.register_target(TARGET, partial(hub.page_opened, shell))
     name_files(lambda file: cell_name(shell, file))
     _hooks[id(shell)] = after_cell
 

@@ -55,6 +55,7 @@ class Feed:
     Args:
         send: sends one message to all pages; called on the feed's own thread.
         settled: called on the feed's thread when the last unfinished task is over.
+        watched: whether anybody looks; nothing is read or sent while nobody does.
         session: finds the session to follow.
     """
 
@@ -62,9 +63,10 @@ class Feed:
         self,
         send: Callable[[Message], object],
         settled: Callable[[], object],
+        watched: Callable[[], bool] = lambda: True,
         session: Callable[[], Session | None] = current_session,
     ) -> None:
-        self._send, self._settled, self._session = send, settled, session
+        self._send, self._settled, self._watched, self._session = send, settled, watched, session
         self._followed: Session | None = None
         self._encoder = Encoder()
         self._lock = threading.Lock()
@@ -76,6 +78,11 @@ class Feed:
     def followed(self) -> Session | None:
         """The session that was looked at last; it may have ended."""
         return self._followed
+
+    @property
+    def active(self) -> bool:
+        """Whether a task was unfinished when it looked last."""
+        return self._encoder.active
 
     def start(self) -> None:
         """Begin to look, if it does not yet."""
@@ -122,7 +129,7 @@ class Feed:
 
     def _run(self) -> None:
         while True:
-            active = self.tick()
+            active = self._watched() and self.tick()
             self._wake.wait(TICK if active else IDLE_TICK)
             if self._wake.is_set():
                 self._wake.clear()

@@ -16,6 +16,7 @@ from shoal.session import Session
 from shoal_kernel.cells import own_names, start_task_cell
 from shoal_kernel.errors import short
 from shoal_kernel.feed import current_session
+from shoal_kernel.hub import hub
 from shoal_kernel.report import blocks_text, tasks_text
 from shoal_kernel.waiting import futures_named, wait_for
 
@@ -116,12 +117,10 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
             %graph
         """
-        from shoal_kernel.widgets import show_graph
-
         with _saying_no():
             if line.strip():
                 raise CellError(f"%graph takes nothing, and got '{line.strip()}'", "write %graph")
-            show_graph(self.shell)
+            hub(self.shell).show()
 
 
 def _session() -> Session:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from shoal.errors import TaskError
+from shoal.wire.frames import OUTSIDE, Outside
 from shoal.wire.messages import Blob, Cancel, NeedBlob, Output, Results, Running, Task, Tasks, Welcome
 
 
@@ -232,21 +233,23 @@ def test_a_missing_blob_is_asked_for(client):
     assert client.value(0) == -5
 
 
-def test_captures_travel_by_digest(client):
-    """Large captured values are sent once as a blob, and each task gets them."""
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_captures_travel_by_digest(client, size):
+    """Large captured values are sent once as a blob, inline or in a frame of its own, and each task gets them."""
     from shoal.serialize import FunctionImage, pack_call
 
-    table = {"rows": list(range(5000))}
+    table = {"rows": list(range(size))}
 
     def rows():
         return len(table["rows"])
 
     image = FunctionImage(rows).snapshot()
     client.send(Blob(image.code, image.code_blob))
-    client.send(Blob(image.captures, image.captures_blob))
+    blob = image.captures_blob
+    client.send(Blob(image.captures, Outside(blob) if len(blob) >= OUTSIDE else blob))
     body, _ = pack_call((), {}, "rows")
     client.send(Tasks([Task(tid, 1, image.code, image.captures, None, body) for tid in range(200)]))
-    assert {client.value(tid) for tid in range(200)} == {5000}
+    assert {client.value(tid) for tid in range(200)} == {size}
 
 
 def test_short_tasks_do_not_wait_behind_a_slow_one_of_the_same_function(client):

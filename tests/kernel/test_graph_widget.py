@@ -1,131 +1,181 @@
-"""The live graph's kernel side: what a page gets over the comm, also while a cell runs."""
+"""The live graph's kernel side: what pages get over their comms, also while a cell runs."""
 
 from __future__ import annotations
 
 import time
+import uuid
 from array import array
 from typing import Any
 
 import pytest
 
 Kernel = Any
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Page:
+    """A page of JupyterLab, as far as the kernel can tell: a subshell, and a comm that was opened over it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.comm = kernel, uuid.uuid4().hex
+        self.subshell = self.control("create_subshell_request", {})["subshell_id"]
+        self.shell("comm_open", {"comm_id": self.comm, "target_name": "shoal.graph", "data": {}})
+        kernel.until(lambda: self.news())
+
+    def control(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+        client = self.kernel.client
+        request = client.session.msg(kind, content)
+        client.control_channel.send(request)
+        while True:
+            reply = client.get_control_msg(timeout=10)
+            if reply["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+                return dict(reply["content"])
+
+    def shell(self, kind: str, content: dict[str, Any]) -> None:
+        message = self.kernel.client.session.msg(kind, content)
+        message["header"]["subshell_id"] = self.subshell
+        self.kernel.client.shell_channel.send(message)
+
+    def say(self, kind: str) -> None:
+        self.shell("comm_msg", {"comm_id": self.comm, "data": {"kind": kind}})
+
+    def messages(self) -> list[dict[str, Any]]:
+        return [
+            m for m in self.kernel.arrived
+            if m["header"]["msg_type"] == "comm_msg" and m["content"]["comm_id"] == self.comm
+        ]
+
+    def news(self, since: int = 0) -> list[dict[str, Any]]:
+        """The heads of the feed's messages."""
+        return [m["content"]["data"] for m in self.messages()[since:]]
+
+    def told(self) -> bool:
+        """Whether the last message says that every task of the session is over."""
+        total = int(self.kernel.value("len(session.view())"))
+        last = self.news()[-1]
+        return last["total"] == sum(last["counts"][3:]) == total
+
+    def close(self) -> None:
+        self.shell("comm_close", {"comm_id": self.comm, "data": {}})
+        time.sleep(0.2)  # the control channel overtakes
+        self.control("delete_subshell_request", {"subshell_id": self.subshell})
 
 
 @pytest.fixture
-def graph(kernel: Kernel) -> dict[str, Any]:
-    """A cell that shows the graph: its comm's id, and the state with which it was opened (first time only)."""
-    cell = kernel.good("%graph")
-    view = cell.of("display_data")[0]["content"]["data"]["application/vnd.jupyter.widget-view+json"]
-    opened = [m for c in kernel.cells.values() for m in c.of("comm_open") if m["content"]["comm_id"] == view["model_id"]]
-    return {"comm": view["model_id"], "open": opened[0]}
+def page(kernel: Kernel) -> Any:
+    """A page that looks."""
+    opened = Page(kernel)
+    yield opened
+    opened.close()
 
 
-def messages(kernel: Kernel, comm: str) -> list[dict[str, Any]]:
-    """All custom messages of the feed so far, whichever cell was running."""
-    return [
-        m for m in kernel.arrived
-        if m["header"]["msg_type"] == "comm_msg" and m["content"]["comm_id"] == comm
-        and m["content"]["data"].get("method") == "custom"
-    ]
+def test_a_page_that_opens_gets_everything(page: Page) -> None:
+    """The first message is a full one."""
+    assert page.news()[0]["kind"] == "full"
 
 
-def head(message: dict[str, Any]) -> dict[str, Any]:
-    return message["content"]["data"]["content"]
-
-
-def all_told(kernel: Kernel, comm: str) -> bool:
-    """Whether the last message says that every task of the session is over."""
-    total = int(kernel.value("len(session.view())"))
-    told = [head(m) for m in messages(kernel, comm) if "counts" in head(m)][-1]
-    return told["total"] == sum(told["counts"][3:]) == total
-
-
-def say(kernel: Kernel, comm: str, content: dict[str, Any], subshell: str | None = None) -> None:
-    """What a page does to send a custom message."""
-    message = kernel.client.session.msg("comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": content}})
-    if subshell:
-        message["header"]["subshell_id"] = subshell
-    kernel.client.shell_channel.send(message)
-
-
-def subshell(kernel: Kernel) -> str:
-    request = kernel.client.session.msg("create_subshell_request", {})
-    kernel.client.control_channel.send(request)
-    reply = kernel.client.get_control_msg(timeout=10)
-    while reply["parent_header"]["msg_id"] != request["header"]["msg_id"]:
-        reply = kernel.client.get_control_msg(timeout=10)
-    return str(reply["content"]["subshell_id"])
-
-
-def test_a_page_that_opens_gets_everything(kernel: Kernel, graph: dict[str, Any]) -> None:
-    """The widget's state carries the run, in binary columns."""
-    state = graph["open"]["content"]["data"]["state"]
-    assert state["_esm"].rstrip().endswith("};") or "export" in state["_esm"]
-    assert state["snapshot"]["head"]["kind"] == "full"
-
-
-def test_the_feed_tells_what_happens(kernel: Kernel, graph: dict[str, Any]) -> None:
+def test_the_feed_tells_what_happens(kernel: Kernel, page: Page) -> None:
     """A task's states arrive without any request."""
-    before = len(messages(kernel, graph["comm"]))
     kernel.good("%%task --name told\nimport time\ntime.sleep(1.5)\nt1 = 1")
     kernel.good("%wait")
-    kernel.until(lambda: all_told(kernel, graph["comm"]))
-    news = messages(kernel, graph["comm"])[before:]
-    assert any(head(m)["counts"][2] for m in news), "it was seen running"
+    kernel.until(page.told)
+    assert any(head["counts"][2] for head in page.news()), "it was seen running"
 
 
-def test_many_tasks_make_few_messages(kernel: Kernel, graph: dict[str, Any]) -> None:
+def test_many_tasks_make_few_messages(kernel: Kernel, page: Page) -> None:
     """Five hundred tasks in a moment: at most ten messages a second, and the last one has it all."""
     kernel.good("@python_app\ndef tiny(i):\n    return i")
-    before, began = len(messages(kernel, graph["comm"])), time.monotonic()
+    before, began = len(page.messages()), time.monotonic()
     kernel.good("many = [tiny(i) for i in range(500)]\nlen([m.result() for m in many])")
-    kernel.until(lambda: all_told(kernel, graph["comm"]))
+    kernel.until(page.told)
     spent = time.monotonic() - began
-    assert len(messages(kernel, graph["comm"])) - before <= 10 * spent + 2
+    assert len(page.messages()) - before <= 10 * spent + 2
 
 
-def test_it_moves_and_answers_while_a_cell_runs(kernel: Kernel, graph: dict[str, Any]) -> None:
+def test_it_answers_while_a_cell_runs(kernel: Kernel, page: Page) -> None:
     """A page's request is answered at once though the main shell is busy, also after the busy cell sent on the comm.
 
     ipykernel 7.4 would route the request to the shell that sent last; this fails if that, or the way around it, changes.
     """
-    shell = subshell(kernel)
-    kernel.good("import shoal_kernel.widgets as sw; time.sleep(1)")  # what %graph itself made be sent has come by then
-    busy = kernel.start("sw._hub.send({'kind': 'nothing'}); time.sleep(4)")
-    kernel.until(lambda: any(head(m).get("kind") == "nothing" for m in messages(kernel, graph["comm"])))
-    count = len(messages(kernel, graph["comm"]))
-    asked = time.monotonic()
-    say(kernel, graph["comm"], {"kind": "look"}, shell)
-    kernel.until(lambda: any(head(m).get("kind") == "full" for m in messages(kernel, graph["comm"])[count:]), 3)
-    assert time.monotonic() - asked < 2.5
+    busy = kernel.start(
+        "from shoal_kernel.hub import hub\n[c.send({'kind': 'nothing'}) for c in hub(get_ipython()).pages._heard]\ntime.sleep(4)"
+    )
+    kernel.until(lambda: any(head.get("kind") == "nothing" for head in page.news()))
+    count = len(page.messages())
+    page.say("look")
+    kernel.until(lambda: any(head["kind"] == "full" for head in page.news(count)), 2.5)
     assert busy.reply is None, "the cell is still running"
     kernel.until(lambda: busy.reply is not None)
 
 
-def test_states_change_while_a_cell_runs(kernel: Kernel, graph: dict[str, Any]) -> None:
+def test_a_page_can_open_while_a_cell_runs(kernel: Kernel) -> None:
+    """As after a reload during a long cell: the page gets everything before the cell ends."""
+    busy = kernel.start("time.sleep(4)")
+    page = Page(kernel)
+    assert page.news()[0]["kind"] == "full"
+    assert busy.reply is None
+    page.close()
+    kernel.until(lambda: busy.reply is not None)
+
+
+def test_states_change_while_a_cell_runs(kernel: Kernel, page: Page) -> None:
     """Tasks that end during a long cell are told during that cell."""
     kernel.good("@python_app\ndef nap(s):\n    import time\n    time.sleep(s)\nnaps = [nap(0.4) for _ in range(4)]")
     busy = kernel.start("time.sleep(3)")
-    count = len(messages(kernel, graph["comm"]))
-    kernel.until(lambda: len({head(m)["counts"][3] for m in messages(kernel, graph["comm"])[count:]}) >= 2, 3)
+    count = len(page.messages())
+    kernel.until(lambda: len({head["counts"][3] for head in page.news(count)}) >= 2, 3)
     assert busy.reply is None
     kernel.until(lambda: busy.reply is not None)
 
 
-def test_one_model_serves_all_views(kernel: Kernel, graph: dict[str, Any]) -> None:
-    """A second ``%graph`` shows the same model."""
-    again = kernel.good("%graph").of("display_data")[0]["content"]["data"]
-    assert again["application/vnd.jupyter.widget-view+json"]["model_id"] == graph["comm"]
-    assert "<svg" in again["text/html"]
+def test_nothing_is_sent_when_nobody_looks(kernel: Kernel) -> None:
+    """A page that has closed gets nothing, and no one else does."""
+    page = Page(kernel)
+    page.close()
+    time.sleep(0.5)
+    kernel.good("%%task\nunseen = 1")
+    kernel.good("%wait")
+    before = len([m for m in kernel.arrived if m["header"]["msg_type"] == "comm_msg"])
+    time.sleep(1)
+    kernel.good("1")
+    assert len([m for m in kernel.arrived if m["header"]["msg_type"] == "comm_msg"]) == before
 
 
-def test_columns_arrive_as_bytes(kernel: Kernel, graph: dict[str, Any]) -> None:
+def test_columns_arrive_as_bytes(kernel: Kernel, page: Page) -> None:
     """What changed travels as typed columns beside the message, not as JSON."""
-    count = len(messages(kernel, graph["comm"]))
+    count = len(page.messages())
     kernel.good("%%task --name bytes\nt2 = 1")
     kernel.good("%wait")
-    kernel.until(lambda: all_told(kernel, graph["comm"]))
-    message = [m for m in messages(kernel, graph["comm"])[count:] if head(m)["columns"]][-1]
-    names = [name for name, _ in head(message)["columns"]]
+    kernel.until(page.told)
+    message = [m for m in page.messages()[count:] if m["content"]["data"]["columns"]][-1]
+    names = [name for name, _ in message["content"]["data"]["columns"]]
     tids = array("I", bytes(message["buffers"][names.index("tid")]))
     assert tids[-1] == int(kernel.value("t2.tid"))
+
+
+def test_the_widget_serves_other_front_ends(kernel: Kernel) -> None:
+    """``%graph`` shows one widget, however often; it gets messages once a view has asked, while a cell runs too."""
+    shown = [kernel.good("%graph").of("display_data")[0]["content"]["data"] for _ in range(2)]
+    comm = shown[0][WIDGET]["model_id"]
+    assert shown[1][WIDGET]["model_id"] == comm
+    assert "application/vnd.shoal.graph+json" in shown[0]
+    assert "<svg" in shown[0]["text/html"]
+    (opened,) = [m for m in kernel.arrived if m["header"]["msg_type"] == "comm_open" and m["content"]["comm_id"] == comm]
+    assert opened["content"]["data"]["state"]["snapshot"]["head"]["kind"] == "full"
+
+    page = Page(kernel)
+    busy = kernel.start("time.sleep(3)")
+    asked = kernel.client.session.msg("comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": {"kind": "look"}}})
+    asked["header"]["subshell_id"] = page.subshell
+    kernel.client.shell_channel.send(asked)
+    kernel.until(
+        lambda: any(
+            m["content"].get("comm_id") == comm and m["content"]["data"].get("content", {}).get("kind") == "full"
+            for m in kernel.arrived
+            if m["header"]["msg_type"] == "comm_msg"
+        ),
+        2.5,
+    )
+    assert busy.reply is None
+    page.close()
+    kernel.until(lambda: busy.reply is not None)

@@ -100,10 +100,10 @@ export class GraphLink {
 
   /** The subshell that JupyterLab makes for the comm, where it knows that it can; else one of our own. */
   private async findSubshell(comm: Kernel.IComm): Promise<string | undefined> {
-    const theirs = comm as Kernel.IComm & { subshellStarted?: Promise<void> };
+    const theirs: Kernel.IComm & { subshellStarted?: Promise<void>; subshellId?: string | null } = comm;
     if (this.kernel.supportsSubshells && theirs.subshellStarted) {
       await Promise.race([theirs.subshellStarted, pause()]);
-      return comm.subshellId ?? undefined;
+      return theirs.subshellId ?? undefined;
     }
     const made = await this.makeSubshell();
     this.ownSubshell = made !== undefined;
@@ -126,6 +126,7 @@ export class GraphLink {
     window.clearInterval(this.heartbeat);
     this.comm = undefined;
     this.subshell = undefined;
+    this.model.startOver();
   }
 
   /** The page or the kernel goes: the kernel need not keep a thread for us. */

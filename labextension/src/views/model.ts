@@ -146,6 +146,11 @@ export class GraphModel {
     return this.mode === 'groups' ? this.sentGroups : groupTasks(this.tasks, this.labels);
   }
 
+  /** Another kernel may number its messages anew: take its first, keep the picture until then. */
+  startOver(): void {
+    this.seq = 0;
+  }
+
   private clear(): void {
     this.labels = [];
     this.workers = [];

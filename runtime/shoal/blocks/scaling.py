@@ -1,8 +1,9 @@
 """How many blocks a pool has: a pure machine that keeps as many alive as are wanted.
 
 A block that dies after it has worked is replaced, after a pause that grows if that keeps happening. One that fails before
-a worker of it was ready is not: the reason would be the same again. When none is left and none will come, the machine
-says so (:class:`CapacityGone`), so that whoever waits can be told why.
+a worker of it was ready is not, for the reason would be the same again; only where others have worked before is it tried
+a few times more. When none is left and none will come, the machine says so (:class:`CapacityGone`), so that whoever waits
+can be told why.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from shoal.blocks.states import LIVE, BlockEvent, BlockState, moved
 
 __all__ = ["Block", "BlockChange", "CancelBlock", "CapacityGone", "Command", "DrainBlock", "Scaling", "SubmitBlock"]
 
-STEADY = 60.0
+STEADY = 10.0
 """A block that worked this long (seconds) before it died counts as a sound one."""
+
+STRIKES = 3
+"""Blocks that may fail at their start in a row where others have worked before."""
 
 MAX_PAUSE = 30.0
 """Longest pause before a block is replaced (seconds)."""
@@ -95,6 +99,7 @@ class Scaling:
         """The last failure; empty while there is hope."""
         self._pause = 0.0
         self._not_before = 0.0
+        self._strikes = STRIKES - 1
         self._held = 0
         """Blocks that failed at their start, and are not tried again until somebody asks."""
         self._commands: list[Command] = []
@@ -111,6 +116,7 @@ class Scaling:
         """
         self.target = min(max(blocks, self.least), self.most)
         self._held, self.reason, self._not_before, self._pause = 0, "", 0.0, 0.0
+        self._strikes = STRIKES - 1
         self._shrink(set(idle), now)
         return self._grow(now)
 
@@ -138,6 +144,7 @@ class Scaling:
         found = self.blocks.get(block)
         if found is not None and found.worked is None:
             found.worked = now
+            self._strikes = 0
 
     def ended(self, block: int, message: str, now: float) -> list[Command]:
         """The block's job is over.
@@ -162,13 +169,15 @@ class Scaling:
             return self._flush()
         self._move(found, BlockEvent.FAIL, message, now)
         self._commands.append(CancelBlock(block, found.job))
-        if found.worked is not None:
-            sound = now - found.worked >= STEADY
-            self._pause = 0.0 if sound else min(MAX_PAUSE, self._pause * 2 or 0.1)
-            self._not_before = now + (self._pause if self._pause > 0.1 else 0.0)
-        else:
+        if found.worked is None:
+            self._strikes += 1
+        if self._strikes >= STRIKES:
             self._held += 1
             self.reason = message
+        else:
+            sound = found.worked is not None and now - found.worked >= STEADY
+            self._pause = 0.0 if sound else min(MAX_PAUSE, self._pause * 2 or 0.1)
+            self._not_before = now + (self._pause if self._pause > 0.1 else 0.0)
         commands = self._grow(now)
         if self.reason and not self.live() and self.target > 0 and not self._wanted():
             commands.append(CapacityGone(self.reason))

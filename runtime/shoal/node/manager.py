@@ -27,7 +27,7 @@ from shoal.node.bench import DEEP, STALLED_AFTER, Bench
 from shoal.node.crew import WorkerHandle, raise_file_limit, start_worker
 from shoal.outcome import Failure
 from shoal.serialize import pack_failure
-from shoal.wire.frames import Codec, Outside
+from shoal.wire.frames import Codec
 from shoal.wire.messages import (
     PROTOCOL_VERSION,
     Blob,
@@ -100,7 +100,7 @@ class Manager:
         self._poll.add_socket(self._pool, self._from_pool)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Tasks: self._tasks,
-            Blob: lambda m: self._bench.blob(m.digest, m.data.data if isinstance(m.data, Outside) else m.data),
+            Blob: lambda m: self._bench.blob(m.digest, m.data),
             Cancel: lambda m: self._cancel(self._bench.drop({(k[0], k[1], k[2]) for k in m.attempts})),
             ClientGone: lambda m: self._cancel(self._bench.drop(client=m.client)),
             Recall: lambda _: self._send(Returned(self._bench.give_up())),

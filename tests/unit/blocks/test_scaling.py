@@ -119,12 +119,28 @@ def test_a_block_that_never_worked_is_not_tried_again_until_asked():
     assert len(orders(scaling.target_set(2, [], 2e6), SubmitBlock)) == 2
 
 
+def test_where_blocks_have_worked_a_failed_start_is_tried_again():
+    """After success a failure at the start may be chance: it takes three in a row until capacity is gone."""
+    scaling = Scaling(0, 1)
+    scaling.target_set(1, [], 0.0)
+    running(scaling, 0)
+    now = 100.0
+    scaling.ended(0, "signal 9", now)
+    for block in (1, 2):
+        now += 60.0
+        assert orders(scaling.failed(block, "exit code 3", now), CapacityGone) == []
+        now += 60.0
+        scaling.ticked(now)
+    assert orders(scaling.failed(3, "exit code 3", now), CapacityGone) == [CapacityGone("exit code 3")]
+
+
 def test_while_one_block_lives_there_is_hope():
     """A failed block beside a living one is no reason to fail tasks."""
     scaling = Scaling(0, 2)
     scaling.target_set(2, [], 0.0)
-    running(scaling, 0)
     assert orders(scaling.failed(1, "exit code 3", 1.0), CapacityGone) == []
+    running(scaling, 0)
+    assert orders(scaling.ticked(2.0), CapacityGone) == []
 
 
 EVENTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 12), st.floats(0, 20)), max_size=60)

@@ -211,7 +211,7 @@ class _FakeSession:
 def fed() -> Iterator[tuple[_FakeSession, Feed, list[Message], list[str]]]:
     """A feed that is ticked by hand, the session that it follows, what it sent, and when it settled."""
     session, sent, settled = _FakeSession("run"), list[Message](), list[str]()
-    feed = Feed(sent.append, lambda: settled.append("settled"), lambda: session)  # type: ignore[arg-type, return-value]
+    feed = Feed(sent.append, lambda: settled.append("settled"), session=lambda: session)
     return session, feed, sent, settled
 
 
