@@ -8,7 +8,6 @@ value which cannot be unpickled harms nobody else. And callbacks run on a callba
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -190,6 +189,8 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
 
     def __await__(self) -> Generator[Any, None, T]:
         """Await the value from any event loop."""
+        import asyncio  # slow to load, and whoever awaits has it
+
         return asyncio.wrap_future(self).__await__()
 
     # ------------------------------------------------------------------ settling (by the session)

@@ -110,7 +110,7 @@ def prepare(call: Call) -> PreparedPoolCall:
     Raises:
         NotPicklable: an argument or a captured variable cannot travel.
     """
-    body, futures = pack_call(call.args, call.kwargs, call.label)
+    body, futures = pack_call(call.args, call.kwargs, call.label, call.image.parameters)
     head = body.head
     small = len(head) <= _DIGEST_ARGUMENTS and not body.buffers
     arguments = hashlib.blake2b(head, digest_size=16).digest() if small else b""

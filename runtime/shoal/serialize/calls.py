@@ -8,7 +8,7 @@ calls of a function that finds the input while unpickling.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ _future_kinds: set[type] = set()
 
 
 def pack_call(
-    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Sequence[str] | None = None
+    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Callable[[], Sequence[str]] | None = None
 ) -> tuple[Payload, list[Future[Any]]]:
     """Pickle the arguments of a call, once, as they are now.
 
@@ -34,7 +34,7 @@ def pack_call(
         args: the positional arguments; futures may stand anywhere among them: nested, as keys, in attributes.
         kwargs: the arguments by name, likewise.
         label: the function's name, for the error.
-        names: names of the positional arguments, for the error.
+        names: gives the names of the positional arguments, for the error; asked only then.
 
     Returns:
         The payload, and the distinct futures: placeholder ``i`` stands for the ``i``-th.
@@ -101,7 +101,7 @@ def _input(number: int) -> Any:
 
 
 def _pack_thoroughly(
-    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Sequence[str] | None
+    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Callable[[], Sequence[str]] | None
 ) -> tuple[Payload, list[Future[Any]]]:
     futures: list[Future[Any]] = []
     payload, error = try_dump(lambda: _write(args, kwargs, futures))
@@ -123,12 +123,13 @@ def _set_aside(value: Any) -> Any:
 
 
 def _culprit(
-    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Sequence[str] | None, error: Exception
+    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Callable[[], Sequence[str]] | None, error: Exception
 ) -> Exception:
     """The error that names the argument at fault, found by trying each alone."""
     named: list[tuple[str, Any]] = []
+    known = names() if names is not None else ()
     for index, value in enumerate(args):
-        name = f"'{names[index]}'" if names is not None and index < len(names) else str(index + 1)
+        name = f"'{known[index]}'" if index < len(known) else str(index + 1)
         named.append((f"argument {name} of {label}", value))
     named.extend((f"argument '{name}' of {label}", value) for name, value in kwargs.items())
     for what, value in named:

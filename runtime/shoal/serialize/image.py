@@ -8,6 +8,7 @@ is as it was, the snapshot is the same object as last time, and nothing needs to
 from __future__ import annotations
 
 import hashlib
+import inspect
 import marshal
 import sys
 import threading
@@ -79,6 +80,14 @@ class FunctionImage:
         self._last: Snapshot | None = None
         self._weighed = 0
         self._warned: set[str] = set()
+
+    def parameters(self) -> tuple[str, ...]:
+        """The names of its positional parameters; none where they cannot be told."""
+        try:
+            kinds = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError):  # some callables of C tell nothing
+            return ()
+        return tuple(p.name for p in kinds if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
     def snapshot(self) -> Snapshot:
         """The function as of now: the same object as last time if nothing has changed.

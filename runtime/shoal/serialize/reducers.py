@@ -160,12 +160,23 @@ def reduce_class(cls: type, reduced: Any) -> Any:
     makers = _makers()
     if make not in makers or set_state is not makers[-1]:
         raise Refused(type(cls), "this version of cloudpickle writes classes in a new way", "install cloudpickle 3.1")
+    if make is makers[0]:
+        _add_what_is_missing(cls, basics[3])
     if basics[0] is type and basics[2] == (object,):
         basics[0] = basics[2] = None  # most are: spare two names
     state[0].pop("__slotnames__", None)  # what copyreg leaves on a class when it first pickles an instance
     identity = _ids.setdefault(cls, identity)
     _classes[identity] = cls
     return (_make_class, (identity, makers.index(make), tuple(basics), extra), state, None, None, _finish_class)
+
+
+def _add_what_is_missing(cls: type, namespace: dict[str, Any]) -> None:
+    """Complete what a class is made with, where cloudpickle loses something."""
+    if cls.__qualname__ != cls.__name__:
+        namespace["__qualname__"] = cls.__qualname__
+    slots = cls.__dict__.get("__slots__")
+    if slots and "__orig_bases__" not in cls.__dict__:
+        namespace["__slots__"] = slots  # set afterwards, they would be a mere attribute
 
 
 def _make_class(identity: str, maker: int, basics: tuple[Any, ...], extra: Any) -> type:

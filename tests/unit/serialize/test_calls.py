@@ -71,6 +71,18 @@ def test_futures_anywhere_are_replaced(args, kwargs):
     assert unpack_call(payload, inputs) == (fill(args, expected), fill(kwargs, expected))
 
 
+def test_futures_side_by_side():
+    """Futures that are arguments by themselves, among small values, keep to their order."""
+    one, two, three = Future(), TaskFuture(), Future()
+    for _ in range(2):  # the first time their types are new
+        payload, found = pack_call((one, 1, two, "x"), {"k": three, "l": two, "m": None}, "f")
+        assert found == [one, two, three]
+        assert unpack_call(payload, ["one", "two", "three"]) == (
+            ("one", 1, "two", "x"),
+            {"k": "three", "l": "two", "m": None},
+        )
+
+
 def test_futures_in_sets_keys_and_attributes():
     """Elements of sets, keys of dicts and attributes of objects are places as good as any."""
     one, two = Future(), TaskFuture()
@@ -164,7 +176,7 @@ def test_parts_may_come_wrapped():
 def test_the_argument_at_fault_is_named(args, kwargs, what):
     """The error names the argument, by the function's own names where they are known."""
     with pytest.raises(NotPicklable) as caught:
-        pack_call(args, kwargs, "fit", ["x", "model"])
+        pack_call(args, kwargs, "fit", lambda: ["x", "model"])
     assert caught.value.what == what
     assert "_thread.lock" in caught.value.reason
 

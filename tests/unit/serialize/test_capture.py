@@ -106,6 +106,18 @@ def test_no_task_sees_another(nb, rebuild):
     assert not hasattr(nb.C, "extra")
 
 
+def test_names_that_a_task_makes_are_its_own(nb, rebuild):
+    """A global name, or a cell, that a task fills is empty again for the next."""
+    nb.run(
+        "def make():\n    def f():\n        nonlocal later\n        global made\n        seen = 'made' in globals()\n"
+        "        try: return later, seen\n        except NameError: return 'unbound', seen\n        finally: later = made = 1\n"
+        "    if False: later = 1\n    return f\nf = make()"
+    )
+    snapshot = FunctionImage(nb.f).snapshot()
+    rebuilder = Rebuilder()
+    assert [rebuild(snapshot, rebuilder)() for _ in range(3)] == [("unbound", False)] * 3
+
+
 def test_recursion(nb, run):
     """A function may call itself, and two may call each other."""
     nb.run(
@@ -212,7 +224,8 @@ def test_function_attributes_of_every_kind(nb, run):
                 nb.f(), nb.f.__module__)  # fmt: skip
 
     assert run(image) == expected()
-    for change in ("f.__name__ = 'n'", "f.__qualname__ = 'q.n'", "f.__doc__ = None", "f.__annotations__['x'] = float",
+    for change in ("f.__kwdefaults__['new'] = 1", "f.__dict__ = {}", "f.__dict__ = {'a': 1}", "f.__dict__ = {'a': 2}", "f.__annotations__['new'] = 1",
+                   "f.__annotations__ = dict.fromkeys(f.__annotations__, 1)", "f.__defaults__ = (9,)", "f.__name__ = 'n'", "f.__qualname__ = 'q.n'", "f.__doc__ = None", "f.__annotations__['x'] = float",
                    "f.__kwdefaults__['m'].append(2)", "f.__kwdefaults__ = {'k': 1, 'm': 2}", "f.note = [1]", "f.note.append(2)",
                    "f.__code__ = other.__code__", "f.__module__ = 'elsewhere'", "del f.note", "f.__doc__ = 'new'"):  # fmt: skip
         nb.run(change)

@@ -60,6 +60,41 @@ def test_classes_of_every_kind_work_on_the_worker(nb, run):
     assert run(image) == nb.f()
 
 
+def test_classes_without_mutable_parts_are_followed(nb, run):
+    """A class of functions and constants is not pickled at each submission, and every change of it is noticed all the same."""
+    nb.run(
+        "n = 1\nclass Base:\n    def low(self): return 'low'\nclass Other:\n    def low(self): return 'other'\n"
+        "class C(Base):\n    'doc'\n    k: int = 1000\n    one: 'str' = 'a'\n    def m(self): return self.k + n\n    @property\n    def p(self): return n\n"
+        "    @staticmethod\n    def s(x=1): return x\n    @classmethod\n    def c(cls): return cls.__name__\n"
+        "def look():\n    c = C()\n    return (c.m(), c.p, c.s(), c.c(), c.low(), C.__doc__, C.__qualname__, C.__annotations__, C.__bases__[0].__name__,\n"
+        "            sorted(k for k in vars(C) if not k.startswith('__')))\n"
+    )
+    image = FunctionImage(nb.look)
+    first = image.snapshot()
+    assert image.snapshot() is first
+    for change in ("C.k = 2000", "C.k = 3000", "n = 5", "C.m = lambda self: 'new'", "C.m.__defaults__ = (1,)", "C.extra = 1", "del C.extra", "C.__name__ = 'D'",
+                   "C.__qualname__ = 'E'", "C.p = property(lambda self: 'p')", "C.s.__defaults__ = (7,)", "Base.low = lambda self: 'lower'",
+                   "C.__annotations__['k'] = str", "C.__annotations__['new'] = 1", "C.__bases__ = (Other,)", "C.a = C.k; del C.k; C.k = C.a",
+                   "C.me = C", "C.items = [1]", "C.items.append(2)", "C.items = (3,)", "C.s = 5; C.s = staticmethod(lambda: 6)"):  # fmt: skip
+        nb.run(change)
+        assert run(image) == nb.look(), change
+        assert image.snapshot() is image.snapshot()
+    assert image.snapshot().code != first.code
+
+
+def test_slots_stay_slots(nb, run):
+    """A class with slots has them on the worker: no other attribute, no dict."""
+    nb.run(
+        "import dataclasses\n@dataclasses.dataclass(slots=True)\nclass Row:\n    a: int\nclass Low:\n    __slots__ = ('x', '__y')\n    def __init__(self): self.__y = 5\n"
+        "class High(Low):\n    __slots__ = 'z'\n    def y(self): return self._Low__y\n"
+        "one = High(); one.x = 1\n"
+        "def f():\n    row = Row(3)\n    try: row.b = 1\n    except AttributeError: row.a = 4\n    return row, hasattr(one, '__dict__'), one.x, one.y(), hasattr(one, 'z')"
+    )
+    row, *rest = unpack(pack(run(nb.f)))
+    assert row.a == 4
+    assert rest == [False, 1, 5, False]
+
+
 def test_instances_come_home_as_instances_of_the_same_class(nb):
     """A value that was made on a worker is an instance of the notebook's own class, whatever the worker did to its copy."""
     nb.run(CELL)

@@ -219,6 +219,44 @@ def test_a_module_is_executed_once(folder, nb):
     assert rebuilder.function(g.code, b"")() == 2
 
 
+def test_versions_of_a_module_live_side_by_side(folder, nb):
+    """Tasks that were submitted before and after a reload may alternate: each finds the version of its submission, once executed."""
+    folder.write("mine_p/__init__.py", "from . import inner\n")
+    folder.write("mine_p/inner.py", "x, count = 1, []\n")
+    nb.run(
+        "import mine_p.inner\ndef f():\n    from mine_p import inner\n    inner.count.append(1)\n    return inner.x, mine_p.inner.x, len(inner.count)"
+    )
+    made = FunctionImage(nb.f)
+    snapshots = [made.snapshot()]
+    folder.write("mine_p/inner.py", "x, count = 22, []\n")
+    folder.reload("mine_p.inner")
+    snapshots.append(made.snapshot())
+    folder.forget()
+    rebuilder = Rebuilder()
+    for snapshot in snapshots:
+        rebuilder.add(snapshot.code, snapshot.code_blob)
+    results = [rebuilder.function(snapshot.code, b"")() for snapshot in snapshots * 2]
+    assert results == [(1, 1, 1), (22, 22, 1), (1, 1, 2), (22, 22, 2)]
+
+
+def test_a_module_follows_what_it_took_from_another(folder, nb):
+    """When a module changes, the modules that import it are executed anew as well."""
+    folder.write("mine_a.py", "from mine_b import x\n")
+    folder.write("mine_b.py", "x = 1\n")
+    nb.run("import mine_a\ndef f(): return mine_a.x")
+    made = FunctionImage(nb.f)
+    snapshots = [made.snapshot()]
+    folder.write("mine_b.py", "x = 22\n")
+    folder.reload("mine_b")
+    folder.reload("mine_a")
+    snapshots.append(made.snapshot())
+    folder.forget()
+    rebuilder = Rebuilder()
+    for snapshot in snapshots:
+        rebuilder.add(snapshot.code, snapshot.code_blob)
+    assert [rebuilder.function(snapshot.code, b"")() for snapshot in snapshots] == [1, 22]
+
+
 def test_tracebacks_show_lines_of_local_modules(folder, worker, nb):
     """A traceback through a shipped module shows its lines, though the file is not there."""
     folder.write("mine_a.py", "def broken():\n    return 1 / 0  # this line\n")

@@ -42,6 +42,24 @@ class D(C):
     def m(self, x=3):
         return ("D", super().m(x))
 
+class S:
+    k: int = 1
+    one: "str" = "s"
+    def m(self, x=2):
+        return (self.k, x, salt)
+    @property
+    def p(self):
+        return s_helper(self.k)
+    @staticmethod
+    def st(x=1):
+        return x
+
+class T(S):
+    def m(self, x=3):
+        return ("T", super().m(x))
+
+def s_helper(x, *, q=1):
+    return (x, q, math.floor(2.5))
 def factory(start):
     count = start
     late = None
@@ -87,7 +105,7 @@ def show(value):
         return repr(value)
     if isinstance(value, type):
         return "class " + value.__name__ + repr(sorted(k for k in vars(value) if not k.startswith("_")))
-    if isinstance(value, C):
+    if type(value).__module__ == "__main__":
         return [type(value).__name__, show(vars(value))]
     if hasattr(value, "__qualname__"):
         return "callable " + value.__qualname__
@@ -117,7 +135,9 @@ EXPRESSIONS = [
     "len('xyz')", "missing", "math.floor(2.5)", "d", "k", "g.note", "g.__name__", "g.__doc__", "g.__defaults__",
     "sorted(g.__kwdefaults__)", "g.__annotations__", "f.__name__", "[v for v in [a] if v is a]", "(lambda: (b, c))()",
     "bump.__closure__[0].cell_contents", "a.append(5) or a", "table.update(z=1) or table", "setattr(C, 'extra', 9)",
-    "list(y for y in (a, b))", "__name__", "salt",
+    "list(y for y in (a, b))", "__name__", "salt", "S().m()", "S.k", "T().m()", "T().p", "S.st()", "S.__name__", "S.__annotations__",
+    "sorted(k for k in vars(S) if k[:2] != '__')", "[B.__name__ for B in T.__bases__]", "s_helper(1)", "s_helper.__name__",
+    "sorted(vars(s_helper))", "sorted(s_helper.__annotations__)", "sorted(s_helper.__kwdefaults__ or ())", "s_helper.__doc__",
 ]  # fmt: skip
 
 ATOMS = st.one_of(
@@ -184,7 +204,11 @@ STEPS = [
     "part = functools.partial(h, 1)", "part.note = 1", "bound = obj.m", "keyed[C(4)] = 1", "pair = (h, 3)", "pair = ([g], 1)",
     "a = b", "b = a", "c = [a, b]", "a = (a, g)", "a.append(1)", "b.append(a)", "a[0] = 9", "a.update(q=1)",
     "del a", "del b", "del g", "del C", "del len", "del missing", "del math", "import math", "math = cmath", "del salt",
-    "salt = 'x'", "side = 3",
+    "salt = 'x'", "side = 3", "S.k = 5", "S.k = 500", "S.k += 1", "S.m = lambda self, x=1: x", "S.st.__defaults__ = (8,)", "S.extra = 1", "del S.extra",
+    "S.__name__ = 'R'", "S.__annotations__['k'] = str", "S.__annotations__['n'] = 1", "T.__bases__ = (C,)", "T.__bases__ = (S,)",
+    "S.p = property(lambda self: salt)", "S.st = staticmethod(lambda: 2)", "S.items = [1]", "S.items.append(2)", "S.me = S",
+    "s_helper.__kwdefaults__['r'] = 1", "s_helper.__kwdefaults__ = {'q': 2}", "s_helper.__dict__ = {'u': 1}", "s_helper.u = 2", "s_helper.v = 2",
+    "s_helper.__annotations__['x'] = int", "s_helper.__annotations__ = {'y': 1}", "s_helper.__name__ = 'renamed'", "s_helper.__doc__ = 'd'",
 ]  # fmt: skip
 
 
@@ -216,9 +240,12 @@ class NotebookMachine(RuleBasedStateMachine):
     def begin(self, expressions: list[str], default: str) -> None:
         self.run(SETUP)
         self.define(expressions, default)
+        for text in expressions:  # what captures one thing may be quick about it
+            self.define([text], "1")
+        self.define(EXPRESSIONS, default)
 
     @rule(expressions=st.lists(st.sampled_from(EXPRESSIONS), min_size=1, max_size=6, unique=True), default=ANY)
-    @precondition(lambda self: len(self.images) < 2)
+    @precondition(lambda self: len(self.images) < 8)
     def define(self, expressions: list[str], default: str) -> None:
         """Run the cell that defines the app: a new function, so a new image."""
         body = ", ".join(f"attempt(lambda: {text})" for text in expressions)
