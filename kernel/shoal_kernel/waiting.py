@@ -73,7 +73,7 @@ def wait_for(shell: Any, session: Session | None, futures: list[Future[Any]] | N
         pause = _SAY_EVERY if left is None else min(_SAY_EVERY, left)
         open_, total = _look(session, futures, pause)
         resend(shell)
-        words = f"{total - open_:,} of {total:,} over" if total else f"{open_:,} to go"
+        words = f"{total - open_:,} of {total:,} finished" if total else f"{open_:,} to go"
         over = not open_
         if over or (left is not None and left <= 0):
             break
@@ -81,7 +81,7 @@ def wait_for(shell: Any, session: Session | None, futures: list[Future[Any]] | N
     drain(_DRAIN)  # what the tasks printed has then been shown
     resend(shell)
     sys.stderr.flush()
-    end = "all over" if over else f"still waiting ({words})"
+    end = "all finished" if over else f"still waiting ({words})"
     line.show(f"{end} after {duration(time.monotonic() - began)}")
     return over
 

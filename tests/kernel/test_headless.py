@@ -49,7 +49,7 @@ def test_late_output_is_saved_under_its_own_cell(tmp_path: Path) -> None:
     assert "done after" in text(task)
     assert "late" not in text(plain)
     assert "late" not in text(wait)
-    assert "all over" in text(wait)
+    assert "all finished" in text(wait)
 
 
 def test_a_later_cell_that_takes_its_time_is_enough(tmp_path: Path) -> None:

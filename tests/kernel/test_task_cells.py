@@ -326,7 +326,7 @@ def test_wait_waits_for_names_and_gives_up_in_time(kernel: Kernel) -> None:
     """``%wait`` of a name returns when that one is over; ``--timeout`` says how many are left."""
     kernel.good("%%task\nimport time\ntime.sleep(1.2)\nslow = 1")
     kernel.good("%%task\nquick = 1")
-    assert "all over" in kernel.good("%wait quick").values()[0]
+    assert "all finished" in kernel.good("%wait quick").values()[0]
     assert kernel.value("slow.done()") == "False"
     assert "still waiting" in kernel.good("%wait slow --timeout 0.1").values()[0]
     kernel.good("%wait slow, quick")

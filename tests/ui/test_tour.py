@@ -153,7 +153,7 @@ def test_task_cells_print_under_themselves(page: Page, lab: Lab):
     assert "ZeroDivisionError" in lab.text(page, 2)
     assert "line 4, in <module>" in lab.text(page, 2)
     assert lab.text(page, 4) == "plain\n"
-    assert "all over" in lab.text(page, 5)
+    assert "all finished" in lab.text(page, 5)
     shot(page, "task-cells")
 
 

@@ -8,8 +8,8 @@ export const TARGET = 'shoal.graph';
 
 /** How often a page says that it still looks (milliseconds). */
 const HEARTBEAT = 20_000;
-/** How long to wait for a subshell before doing without (milliseconds). */
-const PATIENCE = 3000;
+/** How long to wait for a subshell before doing without; JupyterLab itself waits 3 s for a busy kernel after a reload (milliseconds). */
+const PATIENCE = 10_000;
 
 /**
  * The way to one kernel's feed, shared by all views of a page on that kernel.

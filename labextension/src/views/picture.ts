@@ -6,7 +6,7 @@ import { type Item, type NodeView, type Style, STYLES, itemsOf, makeNode } from 
 /** What the picture tells to whoever shows tooltips. */
 export type Picked = (item: Item | undefined, element: SVGGElement | undefined) => void;
 
-const MARGIN = 26;
+const MARGIN = 10;
 /** With more edges than this each is drawn fainter. */
 const MANY_EDGES = 60;
 
@@ -19,6 +19,7 @@ export class Picture {
   private readonly nearPath = svg('path', { class: 'shoal-near' });
   private readonly edgeCounts = svg('g', { class: 'shoal-edge-counts' });
   private readonly nodeLayer = svg('g');
+  private readonly inset = svg('g', {}, this.edgePath, this.nearPath, this.nodeLayer, this.edgeCounts);
   private nodes: NodeView[] = [];
   private place: Layout | undefined;
   private style: Style = STYLES.dot;
@@ -27,7 +28,7 @@ export class Picture {
   private current = 0;
 
   constructor(private readonly picked: Picked) {
-    this.canvas = svg('g', {}, this.edgePath, this.nearPath, this.nodeLayer, this.edgeCounts);
+    this.canvas = svg('g', {}, this.inset);
     this.root = svg('svg', { class: 'shoal-picture', role: 'group', 'aria-label': 'Task graph' }, this.canvas);
     this.root.addEventListener('keydown', event => this.onKey(event));
     for (const name of ['pointerover', 'focusin'] as const) {
@@ -65,6 +66,8 @@ export class Picture {
     }
     Object.assign(this, { items, edges, style, drawn: model.structure });
     this.place = layOut(items, style.spacing);
+    // nodes are placed by their middle
+    this.inset.setAttribute('transform', `translate(${MARGIN + style.width / 2} ${MARGIN + style.height / 2})`);
     const { x, y } = this.place;
     items.forEach((_, place) => {
       let node = this.nodes[place];

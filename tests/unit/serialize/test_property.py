@@ -284,8 +284,8 @@ class NotebookMachine(RuleBasedStateMachine):
 
 TestNotebooks = NotebookMachine.TestCase
 TestNotebooks.settings = settings(
-    max_examples=60,
-    stateful_step_count=25,
+    max_examples=40,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
