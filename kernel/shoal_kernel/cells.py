@@ -46,9 +46,7 @@ def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
     output = CellOutput(shell)
     _run_here(shell, plan, text, count)
     shows = isinstance(tree.body[-1], ast.Expr) and not body.rstrip().endswith(";")
-    code = CellCode(
-        text, f"<Cell In[{count}]>", tuple(plan.outputs), tuple(plan.existing), tuple(plan.classes), shows
-    )
+    code = CellCode(text, f"<Cell In[{count}]>", tuple(plan.outputs), tuple(plan.existing), tuple(plan.classes), shows)
     future = _submit(session, shell.user_ns, plan, code, _Where(options, count, output))
     before = {name: shell.user_ns[name] for name in plan.outputs if name in shell.user_ns}
     for name in plan.outputs:
@@ -130,7 +128,9 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
             on_output=where.output.stream,
         )
     except NotPicklable as error:
-        what = error.what.replace(f"argument '{_named(error.what)}' of {where.label}", f"variable '{_named(error.what)}'")
+        what = error.what.replace(
+            f"argument '{_named(error.what)}' of {where.label}", f"variable '{_named(error.what)}'"
+        )
         raise NotPicklable(what, error.type_name, error.reason, error.fix) from None
 
 

@@ -139,7 +139,9 @@ def _wait_options(line: str) -> tuple[list[str], float | None]:
         try:
             timeout = float(given[0])
         except (IndexError, ValueError):
-            raise CellError(f"%wait --timeout {' '.join(given)}: that is no number of seconds", "write --timeout 30") from None
+            raise CellError(
+                f"%wait --timeout {' '.join(given)}: that is no number of seconds", "write --timeout 30"
+            ) from None
         del words[place : place + 2]
     for word in words:
         if not word.isidentifier():

@@ -370,4 +370,3 @@ class Flow(_Binding):
         name = getattr(node, "name", None)
         if isinstance(name, ast.Name):
             self.book.store(name.id)
-

@@ -24,7 +24,19 @@ from shoal_kernel.options import TaskOptions
 __all__ = ["Plan", "make_plan"]
 
 _FIXED = (
-    ModuleType, FunctionType, BuiltinFunctionType, type, PythonApp, type(None), bool, int, float, complex, str, bytes, range,
+    ModuleType,
+    FunctionType,
+    BuiltinFunctionType,
+    type,
+    PythonApp,
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    range,
 )
 """Types whose objects cannot be changed in place, or are not meant to travel back."""
 
@@ -141,9 +153,7 @@ def _inputs(names: CellNames, notebook: Mapping[str, Any], found: set[str], opti
             line = names.lines.get(name, 0)
             raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
     wanted = names.reads | names.free | names.maybe | names.item_writes | names.mutators | names.builtins
-    unlikely = {
-        name for name in names.if_loop_is_empty if name in found and not isinstance(notebook[name], _SMALL)
-    }
+    unlikely = {name for name in names.if_loop_is_empty if name in found and not isinstance(notebook[name], _SMALL)}
     return sorted(name for name in wanted - unlikely if name in found and name not in names.imports)
 
 

@@ -73,9 +73,7 @@ def blocks_text(session: Session) -> str:
 
 def _executor(label: str, kind: str, status: PoolStatus) -> str:
     workers = sum(manager.workers for manager in status.managers)
-    head = (
-        f"{label} ({kind}): {workers} workers; {status.queued:,} queued, {status.running:,} running, {status.done:,} done"
-    )
+    head = f"{label} ({kind}): {workers} workers; {status.queued:,} queued, {status.running:,} running, {status.done:,} done"
     lines = [head]
     now = time.time()
     if status.blocks:
@@ -83,7 +81,10 @@ def _executor(label: str, kind: str, status: PoolStatus) -> str:
             [block.block, block.state, block.provider, block.job, duration(max(0.0, now - block.since)), block.message]
             for block in status.blocks
         ]
-        lines += [f"blocks (aim: {status.target}):", table(["block", "state", "provider", "job", "for", "message"], rows, (0,))]
+        lines += [
+            f"blocks (aim: {status.target}):",
+            table(["block", "state", "provider", "job", "for", "message"], rows, (0,)),
+        ]
     if status.managers and kind != "threads":
         rows = [[m.manager, m.block, f"{m.host}/{m.pid}", m.workers, m.running, m.queued] for m in status.managers]
         heads = ["manager", "block", "host/pid", "workers", "running", "queued"]

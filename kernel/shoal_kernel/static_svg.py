@@ -64,8 +64,7 @@ def picture_of(view: RunView, now: float) -> str:
         now: seconds since the epoch.
     """
     total = len(view)
-    end = now if sum(view.counts[:DONE]) else max(view.ended, default=now)
-    line = progress_line(view.counts, max(0.0, end - view.submitted[0]) if total else 0.0)
+    line = progress_line(view.counts, _last_burst(view, now))
     parts = [_bar(view.counts), f"<div>{escape(line)}{escape(_scope(view))}</div>"]
     if total:
         grouped = total > MOST_TASKS
@@ -76,6 +75,17 @@ def picture_of(view: RunView, now: float) -> str:
         '<div class="shoal-static" style="font:13px/1.5 system-ui,sans-serif;padding:8px 10px;'
         'border:1px solid var(--jp-border-color2,#bdbdbd);border-radius:4px">' + "".join(parts) + "</div>"
     )
+
+
+def _last_burst(view: RunView, now: float) -> float:
+    """Seconds from the first task after the last moment without any, until the last one ended."""
+    began = latest = 0.0
+    for tid in range(len(view)):
+        if view.submitted[tid] > latest:
+            began = view.submitted[tid]
+        over = view.state[tid] >= DONE
+        latest = max(latest, view.ended[tid] or view.submitted[tid] if over else now)
+    return max(0.0, latest - began)
 
 
 def _scope(view: RunView) -> str:

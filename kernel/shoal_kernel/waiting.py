@@ -30,10 +30,14 @@ def futures_named(names: list[str], notebook: Mapping[str, Any]) -> list[Future[
     found: list[Future[Any]] = []
     for name in names:
         if name not in notebook:
-            raise CellError(f"%wait {name}: there is no variable '{name}' here", "give the name of a future, or none for all")
+            raise CellError(
+                f"%wait {name}: there is no variable '{name}' here", "give the name of a future, or none for all"
+            )
         futures = find_futures(notebook[name])
         if not futures:
-            raise CellError(f"%wait {name}: '{name}' holds no future; its value is here already", "give the name of a future")
+            raise CellError(
+                f"%wait {name}: '{name}' holds no future; its value is here already", "give the name of a future"
+            )
         found += futures
     return found
 

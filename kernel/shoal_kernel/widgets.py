@@ -40,7 +40,9 @@ class GraphWidget(anywidget.AnyWidget):
 
     def __init__(self, feed: Feed) -> None:
         if not _CODE.exists():
-            raise CellError(f"the graph's drawing code, {_CODE.name}, is not built", "run 'npm run build' in the source tree")
+            raise CellError(
+                f"the graph's drawing code, {_CODE.name}, is not built", "run 'npm run build' in the source tree"
+            )
         self.feed = feed
         self.looked_at = False
         super().__init__()

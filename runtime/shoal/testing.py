@@ -114,6 +114,10 @@ class ManualExecutor:
         """Report that an attempt runs."""
         self._sink.attempt_started(attempt.tid, attempt.attempt, "here", 1.0)
 
+    def write(self, attempt: Attempt, stream: str, text: str) -> None:
+        """Report that an attempt printed."""
+        self._sink.printed(attempt.tid, attempt.attempt, stream, text)
+
     def outstanding(self) -> int:
         """How many attempts are launched and not taken by the test."""
         return len(self.launched)

@@ -41,7 +41,8 @@ class Page:
 
     def messages(self) -> list[dict[str, Any]]:
         return [
-            m for m in self.kernel.arrived
+            m
+            for m in self.kernel.arrived
             if m["header"]["msg_type"] == "comm_msg" and m["content"]["comm_id"] == self.comm
         ]
 
@@ -160,12 +161,16 @@ def test_the_widget_serves_other_front_ends(kernel: Kernel) -> None:
     assert shown[1][WIDGET]["model_id"] == comm
     assert "application/vnd.shoal.graph+json" in shown[0]
     assert "<svg" in shown[0]["text/html"]
-    (opened,) = [m for m in kernel.arrived if m["header"]["msg_type"] == "comm_open" and m["content"]["comm_id"] == comm]
+    (opened,) = [
+        m for m in kernel.arrived if m["header"]["msg_type"] == "comm_open" and m["content"]["comm_id"] == comm
+    ]
     assert opened["content"]["data"]["state"]["snapshot"]["head"]["kind"] == "full"
 
     page = Page(kernel)
     busy = kernel.start("time.sleep(3)")
-    asked = kernel.client.session.msg("comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": {"kind": "look"}}})
+    asked = kernel.client.session.msg(
+        "comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": {"kind": "look"}}}
+    )
     asked["header"]["subshell_id"] = page.subshell
     kernel.client.shell_channel.send(asked)
     kernel.until(

@@ -90,7 +90,9 @@ def test_a_reload_keeps_the_graph_alive(page: Page, lab: Lab):
     page.wait_for_function(
         f"before => document.querySelectorAll('{GRAPH} [data-state=done]').length > before", arg=first, timeout=6000
     )
-    page.wait_for_function(f"() => document.querySelectorAll('{GRAPH} [data-state=done]').length === 24", timeout=30_000)
+    page.wait_for_function(
+        f"() => document.querySelectorAll('{GRAPH} [data-state=done]').length === 24", timeout=30_000
+    )
 
 
 def test_keyboard_pointer_and_words(page: Page, lab: Lab):
@@ -140,7 +142,10 @@ def test_task_cells_print_under_themselves(page: Page, lab: Lab):
     cell = "%%task --name {0}\nimport time\nfor i in range(3):\n    print('{0}', i)\n    time.sleep(0.3)\n'{0} is over'"
     failing = "%%task\nimport time\ntime.sleep(0.3)\n1 / 0"
     lab.open_notebook(
-        page, lab.write_notebook("cells.ipynb", LOAD, cell.format("one"), failing, cell.format("two"), "print('plain')", "%wait")
+        page,
+        lab.write_notebook(
+            "cells.ipynb", LOAD, cell.format("one"), failing, cell.format("two"), "print('plain')", "%wait"
+        ),
     )
     lab.run_all(page)
     expect(page.locator(".jp-OutputArea-output", has_text="'two is over'")).to_be_visible()

@@ -146,9 +146,9 @@ def test_a_future_of_an_ended_session_can_be_an_input(tmp_path: Path, hand: Manu
 def test_what_a_task_prints_reaches_its_submitter(session: Session, hand: ManualExecutor) -> None:
     """By stream, in order."""
     seen: list[tuple[str, str]] = []
-    task = session.submit(lambda: 1, on_output=lambda stream, text: seen.append((stream, text)))
-    session.printed(task.tid, 1, "stdout", "one\n")
-    session.printed(task.tid, 1, "stderr", "two\n")
+    session.submit(lambda: 1, on_output=lambda stream, text: seen.append((stream, text)))
+    hand.write(hand.launched[0], "stdout", "one\n")
+    hand.write(hand.launched[0], "stderr", "two\n")
     hand.run_all()
     session.close()
     assert seen == [("stdout", "one\n"), ("stderr", "two\n")]
