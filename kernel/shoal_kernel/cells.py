@@ -19,6 +19,7 @@ from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.plan import Plan, make_plan
 from shoal_kernel.strips import Strip
+from shoal_kernel.where import cell_number
 
 __all__ = ["own_names", "start_task_cell"]
 
@@ -38,7 +39,7 @@ def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
         ShoalError: the cell cannot become a task; nothing was changed.
     """
     options = parse_options(line)
-    count = len(shell.history_manager.input_hist_parsed) - 1  # shell.execution_count may be one ahead, by version
+    count = cell_number(shell)
     text = _python(shell, body)
     tree = _parsed(text)
     plan = make_plan(tree, shell.user_ns, own_names(shell), options)

@@ -69,31 +69,29 @@ def cell_name(shell: Any, file: str) -> str:
     """What people call a file of code: ``Cell In[3]`` for a notebook's cell, else the file's own name.
 
     Args:
-        shell: the running IPython shell, which knows the files of its cells.
+        shell: the running IPython shell, which knows the files of its cells; None if there is none.
         file: the file name of a code object.
     """
     task_cell = _CELL.fullmatch(file)
     if task_cell is not None:
         return task_cell[1]
-    known = shell.compile.format_code_name(file)
+    known = shell.compile.format_code_name(file) if shell is not None else None
     return " ".join(known) if known else file
 
 
 def _cell_or_file(match: re.Match[str]) -> str:
     from IPython.core.getipython import get_ipython
 
-    shell = get_ipython()
-    name = match[1] if shell is None else cell_name(shell, match[1])
+    name = cell_name(get_ipython(), match[1])
     return match[0] if name == match[1] else f"{name}, line"
 
 
 def _told(kind: str, message: str, text: str) -> Explained:
-    last = f"{_RED}{kind}{_PLAIN}: {message}"
-    kept = _ENTRY.sub(_entry, text)
-    kept = _FILE.sub(_cell_or_file, kept).rstrip("\n")
-    if "\n" not in kept:  # nothing of the user's own in it
-        return kind, message, [last]
-    head, _, plain = kept.rpartition("\n" + kind.rpartition(".")[2])
-    if (head and plain.startswith((":", "\n"))) or plain == "":
-        kept = head
-    return kind, message, [*kept.splitlines(), last]
+    kind = kind.removeprefix("__main__.")
+    kept = _FILE.sub(_cell_or_file, _ENTRY.sub(_entry, text)).rstrip("\n")
+    for name in (kind, kind.rpartition(".")[2]):
+        head, found, tail = kept.rpartition(f"\n{name}")
+        if found and head and tail[:1] in ("", ":", "\n"):
+            above = head.splitlines() if "\n" in head else []  # one line: no frame of the user's own in it
+            return kind, message, [*above, f"{_RED}{name}{_PLAIN}{tail}"]
+    return kind, message, [f"{_RED}{kind}{_PLAIN}: {message}"]

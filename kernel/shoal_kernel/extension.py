@@ -9,12 +9,14 @@ from typing import Any
 from shoal.futures import ValueFuture
 from shoal.record.runs import STATE_NAMES
 from shoal.serialize import name_files
+from shoal.session import locate_cells
 from shoal_kernel import hub
 from shoal_kernel.errors import cell_name
 from shoal_kernel.looks import icon
 from shoal_kernel.magics import ShoalMagics, complete_wait
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
+from shoal_kernel.where import CellFinder
 
 __all__ = ["load", "unload"]
 
@@ -37,6 +39,7 @@ def load(shell: Any) -> None:
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         kernel.comm_manager.register_target(TARGET, partial(hub.page_opened, shell))
+    locate_cells(CellFinder(shell))
     name_files(lambda file: cell_name(shell, file))
     _hooks[id(shell)] = after_cell
 
@@ -46,7 +49,13 @@ def unload(shell: Any) -> None:
     after_cell = _hooks.pop(id(shell), None)
     if after_cell is not None:
         shell.events.unregister("post_run_cell", after_cell)
+        locate_cells(_nowhere)
+        name_files(str)
         shell.display_formatter.formatters["text/html"].pop(ValueFuture, None)
+
+
+def _nowhere() -> None:
+    """No notebook is here."""
 
 
 def _future_html(future: ValueFuture[Any]) -> str:

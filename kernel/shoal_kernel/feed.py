@@ -86,9 +86,10 @@ class Feed:
 
     def start(self) -> None:
         """Begin to look, if it does not yet."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="shoal-feed", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="shoal-feed", daemon=True)
+                self._thread.start()
 
     def look(self) -> None:
         """A page has nothing, or missed something: send everything with the next tick."""

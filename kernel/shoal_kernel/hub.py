@@ -112,14 +112,16 @@ def _picture(session: Session | None) -> str:
 
 
 _hub: Hub | None = None
+_making = threading.Lock()
 
 
 def hub(shell: Any) -> Hub:
-    """The hub of this kernel, made on first use."""
+    """The hub of this kernel, made on first use: by a cell, or by a page on another thread."""
     global _hub
-    if _hub is None:
-        _hub = Hub(shell)
-    return _hub
+    with _making:
+        if _hub is None:
+            _hub = Hub(shell)
+        return _hub
 
 
 def after_cell() -> None:

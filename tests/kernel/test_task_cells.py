@@ -315,6 +315,20 @@ def test_tasks_lists_and_filters(kernel: Kernel) -> None:
     assert "0 of them match" in kernel.good("%tasks 999999").text()
 
 
+def test_every_task_knows_its_cell(kernel: Kernel) -> None:
+    """The record of an app's call, and of a task cell, names the cell, its number, and the line."""
+    kernel.good("@python_app\ndef located():\n    return 1\ndef call():\n    return located()")
+    plain = kernel.run("x1 = 0\n\nfrom_app = call()\nlocated()", cell_id="cell-of-app")
+    task = kernel.run("%%task\nfrom_cell = 1", cell_id="cell-of-task")
+    cells = (
+        "[tuple(getattr(session.view().cell[f.tid], k) for k in ('cell_id', 'execution_count', 'line')) for f in {}]"
+    )
+    count = plain.reply["execution_count"]
+    assert kernel.value(cells.format("[from_app]")) == f"[('cell-of-app', {count}, 3)]"
+    assert kernel.value(cells.format("[from_cell]")) == f"[('cell-of-task', {task.reply['execution_count']}, 1)]"
+    assert f"[{count}]" in kernel.good("%tasks located").text()
+
+
 def test_blocks_shows_workers(kernel: Kernel) -> None:
     """``%blocks`` shows the pool's block and its two workers."""
     text = kernel.good("%blocks").text()

@@ -123,7 +123,11 @@ def _set_aside(value: Any) -> Any:
 
 
 def _culprit(
-    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Callable[[], Sequence[str]] | None, error: Exception
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    label: str,
+    names: Callable[[], Sequence[str]] | None,
+    error: Exception,
 ) -> Exception:
     """The error that names the argument at fault, found by trying each alone."""
     named: list[tuple[str, Any]] = []

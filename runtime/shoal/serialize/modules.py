@@ -13,6 +13,7 @@ import hashlib
 import site
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.machinery import PathFinder
@@ -73,42 +74,46 @@ class LocalModules:
         self._found: dict[str, _Found] = {}
         self._seen = 0
         self._sources: list[LocalSource] | None = []
+        self._lock = threading.RLock()
 
     def refresh(self) -> int:
         """Look at the modules that were mentioned since the last time, and for changes; returns the version."""
-        if len(met) != self._seen:
-            names, self._seen = met[self._seen :], len(met)
-            self.want(names)
-        if self._found:
-            for name, found in list(self._found.items()):
-                if not _is_current(name, found):
-                    del self._found[name]
-                    self._changed()
-                    self.want((name,))
+        if len(met) != self._seen or self._found:
+            with self._lock:
+                names = met[self._seen :]
+                self._seen += len(names)
+                self.want(names)
+                for name, found in list(self._found.items()):
+                    if not _is_current(name, found):
+                        del self._found[name]
+                        self._changed()
+                        self.want((name,))
         return self.version
 
     def want(self, names: Iterable[str]) -> None:
         """Make those of these modules needed that are local, and what they import; unknown names are passed over."""
         queue = list(names)
-        for name in queue:
-            parts = name.split(".")
-            if parts[0] in _OWN or parts[0] in sys.stdlib_module_names or parts[0] in _elsewhere:
-                continue
-            for end in range(1, len(parts) + 1):  # a package comes before what is in it
-                part = ".".join(parts[:end])
-                if part not in self._found:
-                    found = _find(part)
-                    if found is None:
-                        break
-                    self._found[part] = found
-                    self._changed()
-                    queue.extend(found.imports)
+        with self._lock:
+            for name in queue:
+                parts = name.split(".")
+                if parts[0] in _OWN or parts[0] in sys.stdlib_module_names or parts[0] in _elsewhere:
+                    continue
+                for end in range(1, len(parts) + 1):  # a package comes before what is in it
+                    part = ".".join(parts[:end])
+                    if part not in self._found:
+                        found = _find(part)
+                        if found is None:
+                            break
+                        self._found[part] = found
+                        self._changed()
+                        queue.extend(found.imports)
 
     def sources(self) -> list[LocalSource]:
         """Every needed module, sorted by name."""
-        if self._sources is None:
-            self._sources = [self._source(name) for name in sorted(self._found)]
-        return self._sources
+        with self._lock:
+            if self._sources is None:
+                self._sources = [self._source(name) for name in sorted(self._found)]
+            return self._sources
 
     def _source(self, name: str) -> LocalSource:
         found = self._found[name]

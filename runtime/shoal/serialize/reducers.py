@@ -180,15 +180,16 @@ def _add_what_is_missing(cls: type, namespace: dict[str, Any]) -> None:
 
 
 def _make_class(identity: str, maker: int, basics: tuple[Any, ...], extra: Any) -> type:
-    cls = _classes.get(identity)
-    if cls is None:
-        if basics[0] is None:
-            basics = (type, basics[1], (object,), *basics[3:])
-        # None for the id: cloudpickle's own memory of classes is to stay out of it
-        cls: type = _makers()[maker](*basics, None, extra)
-        _classes[identity] = cls
-        _ids[cls] = identity
-        _unfinished.add(identity)
+    known = _classes.get(identity)
+    if known is not None:
+        return known
+    if basics[0] is None:
+        basics = (type, basics[1], (object,), *basics[3:])
+    # None for the id: cloudpickle's own memory of classes is to stay out of it
+    cls: type = _makers()[maker](*basics, None, extra)
+    _classes[identity] = cls
+    _ids[cls] = identity
+    _unfinished.add(identity)
     return cls
 
 

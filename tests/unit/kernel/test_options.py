@@ -1,0 +1,42 @@
+"""The line of a ``%%task`` cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from shoal.errors import CellError
+from shoal_kernel.options import TaskOptions, parse_options
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", TaskOptions()),
+        ("-i a,b", TaskOptions(reads=("a", "b"))),
+        ("-i a -i b,a", TaskOptions(reads=("a", "b"))),
+        ("--in 'a, b' --out c", TaskOptions(reads=("a", "b"), writes=("c",))),
+        ("-i ''", TaskOptions(reads=())),
+        ("--name 'two words' --quiet", TaskOptions(name="two words", quiet=True)),
+        ("--executor=gpu  # where the memory is", TaskOptions(executor="gpu")),
+    ],
+)
+def test_options(line: str, expected: TaskOptions) -> None:
+    """Names by commas or repeated, quotations, comments."""
+    assert parse_options(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--nam x", "write --name"),
+        ("x y", "no option 'x'"),
+        ("--nam=x", "no option '--nam=x'"),
+        ("-i", "expected one argument"),
+        ("-o 3x", "'3x' is not a variable's name"),
+        ("--name 'x", "close the quotation"),
+    ],
+)
+def test_mistakes_are_named(line: str, said: str) -> None:
+    """What is wrong, and what to write."""
+    with pytest.raises(CellError, match=said):
+        parse_options(line)
