@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+from shoal.record.runs import RunView
 from shoal.session import Session
 from shoal_kernel.columns import Message
 from shoal_kernel.feed import Feed, current_session, reading
@@ -106,7 +107,7 @@ class Hub:
 
 def _picture(session: Session | None) -> str:
     if session is None:
-        return "<div>No tasks yet.</div>"
+        return picture_of(RunView(), time.time())
     with reading(session) as view:
         return picture_of(view, time.time())
 

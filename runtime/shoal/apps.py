@@ -9,7 +9,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from shoal.config import current
 from shoal.errors import ConfigurationError, UnknownOption
 from shoal.futures import TaskFuture
-from shoal.serialize import FunctionImage
+from shoal.place import in_worker
+from shoal.serialize import FunctionImage, InlineApp
 
 __all__ = ["PythonApp", "python_app"]
 
@@ -43,11 +44,13 @@ class PythonApp(Generic[P, R]):
         return self.__wrapped__  # type: ignore[no-any-return, attr-defined]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]:
-        """Submit one call to the current session.
+        """Submit one call to the current session; on a worker, run it in place.
 
         Raises:
             ShoalError: the call cannot become a task; nothing was submitted.
         """
+        if in_worker():
+            return InlineApp(self.__wrapped__)(*args, **kwargs)  # type: ignore[return-value, attr-defined]
         return current(start=True).submit(
             self._image, args, kwargs, executors=self._executors, retries=self._retries
         )

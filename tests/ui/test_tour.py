@@ -55,7 +55,7 @@ def test_the_graph_moves_while_a_cell_runs(page: Page, lab: Lab):
     lab.open_notebook(page, lab.write_notebook("moves.ipynb", LOAD, "%graph", work, "last.result()"))
     lab.run_cell(page, 0)
     lab.run_cell(page, 1)
-    expect(page.locator(f"{GRAPH} .shoal-line")).to_have_text("No tasks yet: call an app, or begin a cell with %%task.")
+    expect(page.locator(".shoal-output")).to_have_text("No tasks yet: call an app, or begin a cell with %%task.")
     lab.run_cell(page, 2, wait=None)
     seen = set()
     deadline = time.monotonic() + 20
@@ -93,6 +93,26 @@ def test_a_reload_keeps_the_graph_alive(page: Page, lab: Lab):
     page.wait_for_function(
         f"() => document.querySelectorAll('{GRAPH} [data-state=done]').length === 24", timeout=30_000
     )
+
+
+def test_a_closed_notebook_shows_its_last_picture(page: Page, lab: Lab):
+    """Opened again with a fresh kernel, the notebook shows the graph as it was; a new session takes its place."""
+    path = lab.write_notebook(
+        "closed.ipynb", LOAD, "%graph", "[nap(0.1) for _ in range(7)]\nsession.wait()\ntime.sleep(1)"
+    )
+    lab.open_notebook(page, path)
+    for index in range(3):
+        lab.run_cell(page, index)
+    expect(page.locator(f"{GRAPH} .shoal-line")).to_contain_text("7 of 7 done")
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
+    page.evaluate("async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll(); }")
+    lab.open(page)
+    lab.open_notebook(page, path)
+    expect(page.locator(".shoal-static")).to_contain_text("7 of 7 done")
+    time.sleep(1)
+    expect(page.locator(".shoal-static")).to_be_visible()
+    lab.run_cell(page, 0)
+    expect(page.locator(f"{GRAPH} .shoal-line")).to_contain_text("No tasks yet")
 
 
 def test_keyboard_pointer_and_words(page: Page, lab: Lab):
@@ -159,6 +179,7 @@ def test_task_cells_print_under_themselves(page: Page, lab: Lab):
     assert "line 4, in <module>" in lab.text(page, 2)
     assert lab.text(page, 4) == "plain\n"
     assert "all finished" in lab.text(page, 5)
+    page.locator(".jp-Cell").nth(1).scroll_into_view_if_needed()
     shot(page, "task-cells")
 
 
@@ -176,6 +197,7 @@ def test_the_tour(page: Page, lab: Lab):
     expect(page.locator(f"{GRAPH} .shoal-line")).to_contain_text("running", timeout=90_000)
     time.sleep(2)
     shot(page, "tour-running")
+    page.locator(GRAPH).screenshot(path=SHOTS / "graph.png")
     last = number["%blocks"]
     lab.wait_for_cell(page, last, 150)
     outputs = {index: lab.text(page, index) for index, source in enumerate(sources) if lab_has_output(page, index)}

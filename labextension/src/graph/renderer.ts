@@ -83,6 +83,9 @@ class GraphRenderer extends Widget {
 
   private onNews(link: GraphLink): void {
     if (this.view === undefined) {
+      if (link.model.run === '') {
+        return; // a kernel without a session has nothing to add to the picture that was saved
+      }
       this.view = new GraphView(link.model);
       this.node.replaceChildren(this.view.root);
     }

@@ -24,6 +24,7 @@ from shoal.errors import ShoalError, TaskUnreadable
 from shoal.node import packets
 from shoal.node.capture import TaskStream
 from shoal.outcome import Failure, Payload, split_outputs
+from shoal.place import enter_worker
 from shoal.serialize import Rebuilder, pack, pack_failure, unpack, unpack_call
 from shoal.wire.frames import Codec, Outside, outside
 from shoal.wire.messages import Blob, Message, NeedBlob, Output, Ready, Result, Results, Shutdown, Task, Tasks
@@ -266,6 +267,7 @@ def main() -> None:
     os.close(page_fd)
     sys.path.insert(0, str(Path.cwd()))
     sys.argv = [""]
+    enter_worker()
     worker = Worker(link, page, f"{name}/{os.getpid()}")
     die_with_parent(manager)
     be_killed_first()
