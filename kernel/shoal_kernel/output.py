@@ -133,8 +133,9 @@ class CellOutput:
         kernel = self._kernel
         if kernel is not None:
             kernel.session.send(kernel.iopub_socket, kind, content, parent=self._parent, ident=kind.encode())
-        elif kind in ("stream", "error"):  # a terminal: there is only one place
-            print(content.get("text") or "\n".join(content["traceback"]))  # noqa: T201
+        elif kind != "update_display_data":  # a terminal: there is only one place, and what stands there stays
+            data = content.get("data", {})
+            print(content.get("text") or data.get("text/plain") or "\n".join(content.get("traceback", ())))  # noqa: T201
 
     def _again(self, shell: Any) -> None:
         """Send late updates again, as output of the cell that runs now."""

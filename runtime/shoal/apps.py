@@ -51,9 +51,7 @@ class PythonApp(Generic[P, R]):
         """
         if in_worker():
             return InlineApp(self.__wrapped__)(*args, **kwargs)  # type: ignore[return-value, attr-defined]
-        return current(start=True).submit(
-            self._image, args, kwargs, executors=self._executors, retries=self._retries
-        )
+        return current(start=True).submit(self._image, args, kwargs, executors=self._executors, retries=self._retries)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """As a method: the instance becomes the first argument."""
@@ -95,5 +93,7 @@ def python_app(
     if function is None:
         return lambda f: python_app(f, **options)
     if not callable(function):
-        raise ConfigurationError("python_app(...)", function, "decorate a function, or write @python_app(executors=[...])")
+        raise ConfigurationError(
+            "python_app(...)", function, "decorate a function, or write @python_app(executors=[...])"
+        )
     return PythonApp(function, **options)

@@ -81,7 +81,13 @@ def _data_folders() -> list[Path]:
     """Where Jupyter looks for extensions and kernels, most local first (its documented search path)."""
     given = [Path(p) for p in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if p]
     home = Path(os.environ.get("JUPYTER_DATA_DIR") or Path.home() / ".local/share/jupyter")
-    return [*given, Path(sys.prefix) / "share/jupyter", home, Path("/usr/local/share/jupyter"), Path("/usr/share/jupyter")]
+    return [
+        *given,
+        Path(sys.prefix) / "share/jupyter",
+        home,
+        Path("/usr/local/share/jupyter"),
+        Path("/usr/share/jupyter"),
+    ]
 
 
 def _labextension() -> Finding:
@@ -109,7 +115,12 @@ def _server_extension() -> Finding:
                 continue
             if "shoal_lab" in enabled:
                 on = bool(enabled["shoal_lab"])
-                return Finding(what, f"{'enabled' if on else 'disabled'} by {file}", on, "jupyter server extension enable shoal_lab")
+                return Finding(
+                    what,
+                    f"{'enabled' if on else 'disabled'} by {file}",
+                    on,
+                    "jupyter server extension enable shoal_lab",
+                )
     return Finding(what, "not enabled", False, "jupyter server extension enable shoal_lab --sys-prefix")
 
 
@@ -117,7 +128,9 @@ def _kernelspec() -> Finding:
     for folder in _data_folders():
         if (folder / "kernels/shoal/kernel.json").is_file():
             found = importlib.util.find_spec("shoal_kernel") is not None
-            return Finding("kernelspec", str(folder / "kernels/shoal"), found, "reinstall shoal: shoal_kernel is missing")
+            return Finding(
+                "kernelspec", str(folder / "kernels/shoal"), found, "reinstall shoal: shoal_kernel is missing"
+            )
     return Finding("kernelspec", "'Python 3 (Shoal)' not found", False, _INSTALL_LAB)
 
 

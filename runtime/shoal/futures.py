@@ -253,7 +253,9 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
 
     def __reduce__(self) -> NoReturn:
         """Refused: a future belongs to its session."""
-        raise TypeError(f"{self!r} cannot be pickled or copied: pass it to an app as an argument, or pass its .result()")
+        raise TypeError(
+            f"{self!r} cannot be pickled or copied: pass it to an app as an argument, or pass its .result()"
+        )
 
     def __repr__(self) -> str:
         """For people: the app, the task's number, its state."""

@@ -15,7 +15,19 @@ import msgspec
 
 from shoal.errors import RemoteError, TaskError
 
-__all__ = ["Failure", "Held", "Outcome", "Packed", "Payload", "Raised", "Skipped", "TracebackLine", "Value", "in_one_line", "split_outputs"]
+__all__ = [
+    "Failure",
+    "Held",
+    "Outcome",
+    "Packed",
+    "Payload",
+    "Raised",
+    "Skipped",
+    "TracebackLine",
+    "Value",
+    "in_one_line",
+    "split_outputs",
+]
 
 
 class Payload(msgspec.Struct, array_like=True, gc=False):
@@ -164,7 +176,9 @@ def split_outputs(result: Any, outputs: Sequence[str], label: str) -> list[Any]:
     if not outputs:
         return [result]
     if not isinstance(result, Mapping):
-        raise TaskError(f"{label} has the outputs {', '.join(outputs)}, so it must return a mapping; it returned a {type(result).__name__}")
+        raise TaskError(
+            f"{label} has the outputs {', '.join(outputs)}, so it must return a mapping; it returned a {type(result).__name__}"
+        )
     missing = [name for name in outputs if name not in result]
     if missing:
         raise TaskError(f"{label} returned no value for its output {', '.join(missing)}")
@@ -184,5 +198,3 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception as broken:  # noqa: BLE001 - a user's __str__ may itself raise
         return f"<unprintable {type(error).__name__}: {type(broken).__name__}>"
-
-

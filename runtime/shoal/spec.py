@@ -23,9 +23,7 @@ class _SpecMeta(msgspec.StructMeta):
         name = cls.__name__
         if args:
             first = cls.__struct_fields__[0]
-            raise ConfigurationError(
-                f"{name}(...)", args[0], f"its options are keywords; write {name}({first}=...)"
-            )
+            raise ConfigurationError(f"{name}(...)", args[0], f"its options are keywords; write {name}({first}=...)")
         fields = {field.name: field for field in msgspec.structs.fields(cls)}  # type: ignore[arg-type]
         for key, value in given.items():
             if key not in fields:

@@ -385,3 +385,11 @@ def test_help_tells_the_options(kernel: Kernel) -> None:
     reply = kernel.run("%%task?").reply
     shown = reply["payload"][0]["data"]["text/plain"]
     assert "--executor LABEL" in shown
+
+
+def test_the_extension_can_be_loaded_again(kernel: Kernel) -> None:
+    """``%reload_ext`` leaves everything as it was, once."""
+    kernel.good("%reload_ext shoal_kernel")
+    cell = kernel.good("%%task\nprint('still here')")
+    ended(kernel)
+    assert cell.text() == "still here\n"

@@ -71,6 +71,25 @@ def test_the_graph_moves_while_a_cell_runs(page: Page, lab: Lab):
     lab.wait_for_cell(page, 2)
 
 
+def test_the_widget_draws_where_the_extension_is_not(page: Page, lab: Lab):
+    """As in VS Code or Colab: without the output type of the lab extension, the widget shows the same live graph."""
+    widget = (
+        "from shoal_kernel.hub import MIME_TYPE, hub\nfrom IPython.display import display\n"
+        "data, metadata = hub(get_ipython()).bundle()\ndel data[MIME_TYPE]\ndisplay(data, metadata=metadata, raw=True)\n"
+        "hub(get_ipython()).feed.start()"
+    )
+    work = "naps = [nap(0.6) for _ in range(8)]\ntime.sleep(5)"
+    lab.open_notebook(page, lab.write_notebook("widget.ipynb", LOAD, widget, work))
+    lab.run_cell(page, 0)
+    lab.run_cell(page, 1)
+    expect(page.locator(GRAPH)).to_be_visible()
+    lab.run_cell(page, 2, wait=None)
+    expect(page.locator(f"{GRAPH} [data-state=running]")).not_to_have_count(0)
+    expect(page.locator(f"{GRAPH} [data-state=done]")).to_have_count(8)
+    assert running(page, 2), "all of this happened during the cell"
+    lab.wait_for_cell(page, 2)
+
+
 def test_a_reload_keeps_the_graph_alive(page: Page, lab: Lab):
     """After a reload of the page during a long cell the graph is there, right, and goes on moving."""
     work = "naps = [nap(1.0) for _ in range(24)]\ntime.sleep(16)"
@@ -179,8 +198,8 @@ def test_task_cells_print_under_themselves(page: Page, lab: Lab):
     assert "line 4, in <module>" in lab.text(page, 2)
     assert lab.text(page, 4) == "plain\n"
     assert "all finished" in lab.text(page, 5)
-    page.locator(".jp-Cell").nth(1).scroll_into_view_if_needed()
-    shot(page, "task-cells")
+    show(page, 1)
+    page.locator(".jp-NotebookPanel-notebook").screenshot(path=SHOTS / "task-cells.png")
 
 
 def test_the_tour(page: Page, lab: Lab):
@@ -195,9 +214,9 @@ def test_the_tour(page: Page, lab: Lab):
     page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     show(page, number["%graph"])
     expect(page.locator(f"{GRAPH} .shoal-line")).to_contain_text("running", timeout=90_000)
-    time.sleep(2)
-    shot(page, "tour-running")
+    page.wait_for_function(f"() => document.querySelectorAll('{GRAPH} [data-state=done]').length > 45")
     page.locator(GRAPH).screenshot(path=SHOTS / "graph.png")
+    shot(page, "tour-running")
     last = number["%blocks"]
     lab.wait_for_cell(page, last, 150)
     outputs = {index: lab.text(page, index) for index, source in enumerate(sources) if lab_has_output(page, index)}

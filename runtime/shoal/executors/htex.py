@@ -241,9 +241,7 @@ class PoolExecutor:
         if key not in self._outstanding:
             return None  # dropped before it left
         try:
-            inputs = [
-                Input(source.tid, getattr(source, "index", 0), _payload(source)) for source in sources
-            ]
+            inputs = [Input(source.tid, getattr(source, "index", 0), _payload(source)) for source in sources]
         except ShoalError as error:  # a value made in this process that cannot travel
             self._answer(Ended(tid, number, (), Raised(error), final=True))
             return None
@@ -273,9 +271,7 @@ class PoolExecutor:
                 continue
             values = [Packed(payload) for payload in result.values]
             ended.append(
-                Ended(
-                    result.tid, result.attempt, values, result.failure, result.worker, result.started, result.ended
-                )
+                Ended(result.tid, result.attempt, values, result.failure, result.worker, result.started, result.ended)
             )
         if ended:
             self._sink.attempts_ended(ended)

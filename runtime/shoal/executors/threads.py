@@ -126,9 +126,7 @@ class Threads:
         self._done += 1
         with self._lock:
             self._futures.pop((attempt.tid, attempt.attempt), None)
-        self._sink.attempts_ended(
-            [Ended(attempt.tid, attempt.attempt, values, failure, worker, started, time.time())]
-        )
+        self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, failure, worker, started, time.time())])
 
 
 def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]:
