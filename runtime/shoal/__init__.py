@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from shoal.executors.htex import HighThroughputExecutor
     from shoal.executors.threads import ThreadPoolExecutor
     from shoal.futures import OutputFuture, TaskFuture
+    from shoal.resources import Resources
     from shoal.session import Session
-    from shoal.task import Resources
 
 __all__ = [
     "Config",
@@ -52,7 +52,7 @@ _HOMES = {
     "LocalProvider": "blocks.providers.local",
     "OutputFuture": "futures",
     "PythonApp": "apps",
-    "Resources": "task",
+    "Resources": "resources",
     "Session": "session",
     "ShoalError": "errors",
     "TaskFuture": "futures",

@@ -9,8 +9,9 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from shoal.config import current
 from shoal.errors import ConfigurationError, UnknownOption
 from shoal.futures import TaskFuture
-from shoal.place import in_worker
+from shoal.place import in_task
 from shoal.serialize import FunctionImage, InlineApp
+from shoal.session import checked_retries
 
 __all__ = ["PythonApp", "python_app"]
 
@@ -36,7 +37,7 @@ class PythonApp(Generic[P, R]):
         functools.update_wrapper(self, function)
         self._image = FunctionImage(function, getattr(function, "__name__", None))
         self._executors = executors if isinstance(executors, str) else tuple(executors)
-        self._retries = retries
+        self._retries = None if retries is None else checked_retries(retries)
 
     @property
     def __shoal_function__(self) -> Callable[P, R]:
@@ -44,12 +45,12 @@ class PythonApp(Generic[P, R]):
         return self.__wrapped__  # type: ignore[no-any-return, attr-defined]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]:
-        """Submit one call to the current session; on a worker, run it in place.
+        """Submit one call to the current session; inside a task, run it in place.
 
         Raises:
             ShoalError: the call cannot become a task; nothing was submitted.
         """
-        if in_worker():
+        if in_task():
             return InlineApp(self.__wrapped__)(*args, **kwargs)  # type: ignore[return-value, attr-defined]
         return current(start=True).submit(self._image, args, kwargs, executors=self._executors, retries=self._retries)
 

@@ -66,5 +66,5 @@ os.register_at_fork(after_in_child=_after_fork)
 def _run_callback(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         function(*args)
-    except Exception:  # noqa: BLE001 - a user's callback: whatever it raises is its own
+    except BaseException:  # noqa: BLE001 - a user's callback: whatever it raises is its own, SystemExit too
         _log.exception("a callback of a Shoal future raised")

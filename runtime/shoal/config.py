@@ -78,7 +78,7 @@ def load(config: Config | None = None) -> Session:
     with _lock:
         if _current is not None:
             known, session = _current
-            if known == config and not session.closed and session.owns_process():
+            if known == config and session.usable():
                 return session
             _replace(session)
             _current = None
@@ -100,6 +100,8 @@ def current(start: bool = False) -> Session:
     if known is not None and not known[1].closed and known[1].owns_process():
         return known[1]
     with _lock:
+        if _current is not None and _current[1] is not (known and known[1]):
+            return current(start)  # another thread has loaded one meanwhile
         if not start:
             raise NoSession("no session is loaded; call shoal.load() first")
         session = load()

@@ -20,15 +20,16 @@ from shoal.callbacks import call_back
 from shoal.errors import NoSession, SessionClosed, ShoalError
 from shoal.events import AttemptEnded, AttemptStarted, CellRef, TaskEnded, TaskLaunched, TaskSubmitted
 from shoal.executors.executor import Attempt, Call, Ended, Executor, Prepared
-from shoal.futures import TaskFuture, ValueFuture
+from shoal.futures import OutputFuture, TaskFuture, ValueFuture
 from shoal.graph import commands as graph
 from shoal.graph.machine import GraphMachine
 from shoal.graph.states import TaskState
 from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Skipped, Value, in_one_line
+from shoal.place import forks
 from shoal.reading import load_value
 from shoal.record.log import LogWriter
 from shoal.serialize import unpack_failure
-from shoal.task import ValueId
+from shoal.task import WHOLE, ValueId
 
 __all__ = ["Engine"]
 
@@ -62,7 +63,9 @@ class Engine:
         self._machine = GraphMachine()
         self._records: dict[int, _Record] = {}
         self._next_tid = itertools.count()
+        self._stand_ins = 0
         self._closed: ShoalError | None = None
+        self._birth = forks()
 
     # ------------------------------------------------------------------ entering
 
@@ -94,17 +97,28 @@ class Engine:
             inputs = self._adopt(prepared.inputs) if prepared.inputs else ()
             tid = next(self._next_tid)
             future: TaskFuture[Any] = TaskFuture(self, tid, call.label, call.outputs)
-            self._records[tid] = _Record(future, prepared, executor, inputs, on_output)
-            waiting, failed = _look_at(inputs) if inputs else ((), None)
-            self._log.append(
-                TaskSubmitted(
-                    time.time(), tid, call.label, executor.label,
-                    [ValueId(f.tid, getattr(f, "index", 0)) for f in inputs], list(waiting), call.outputs,
-                    prepared.code, prepared.captures, prepared.arguments, call.resources, cell,
-                )
-            )  # fmt: skip
-            self._carry_out(self._machine.handle(graph.TaskSubmitted(tid, waiting, failed, retries)), new=tid)
+            try:
+                self._records[tid] = _Record(future, prepared, executor, inputs, on_output)
+                waiting, failed = _look_at(inputs) if inputs else ((), None)
+                self._log.append(
+                    TaskSubmitted(
+                        time.time(), tid, call.label, executor.label, [_value_id(f) for f in inputs], list(waiting),
+                        call.outputs, prepared.code, prepared.captures, prepared.arguments, call.resources, cell,
+                    )
+                )  # fmt: skip
+                self._carry_out(self._machine.handle(graph.TaskSubmitted(tid, waiting, failed, retries)), new=tid)
+            except BaseException:
+                self._take_back(tid)
+                raise
         return future
+
+    def _take_back(self, tid: int) -> None:
+        """A submission was interrupted: nobody will hold its future, so nobody may wait for it."""
+        self._carry_out(self._machine.handle(graph.CancelRequested(tid)))
+        record = self._records.pop(tid, None)
+        if record is not None:  # the machine had not heard of it
+            record.future.settle(None)
+            self._log.append(TaskEnded(time.time(), tid, "cancelled", "the submission was interrupted"))
 
     def _adopt(self, inputs: Sequence[Future[Any]]) -> list[ValueFuture[Any]]:
         """Inputs as futures of this session: a foreign one gets a vertex of its own, so that the graph shows it."""
@@ -118,6 +132,7 @@ class Engine:
         name = foreign.label if isinstance(foreign, ValueFuture) else "future"
         future: TaskFuture[Any] = TaskFuture(self, tid, name)
         self._records[tid] = _Record(future, None, None)
+        self._stand_ins += 1
         self._log.append(TaskSubmitted(time.time(), tid, name, "", [], [], (), b"", b"", b""))
         self._machine.handle(graph.TaskSubmitted(tid))
         if foreign.done():
@@ -147,8 +162,8 @@ class Engine:
             if kind is graph.End:
                 del records[tid]
                 self._end(command, record, ended)  # type: ignore[arg-type]
-            elif record.executor is None:
-                continue  # a stand-in for a future of another library
+            elif record.executor is None or self._closed is not None:
+                continue  # a stand-in for a future of another library; or all executors are about to end
             elif kind is graph.Launch:
                 number: int = command.attempt  # type: ignore[union-attr]
                 launches.append((record.executor, Attempt(tid, number, record.prepared, record.inputs)))
@@ -161,17 +176,21 @@ class Engine:
         elif launches:
             for executor in dict.fromkeys(executor for executor, _ in launches):
                 executor.launch([attempt for its, attempt in launches if its is executor])
-        if not records:
+        if len(records) == self._stand_ins:
             self._idle.notify_all()
 
     def _end(self, command: graph.End, record: _Record, ended: Ended | None) -> None:
         future = record.future
+        if record.executor is None:
+            self._stand_ins -= 1
         if command.state is TaskState.DONE:
             assert ended is not None, "only a report of values ends a task so"
             if future.outputs:
                 for output, value in zip(future.outputs.values(), ended.values, strict=True):
                     output.settle(value)
-            future.settle(ended.values[0])
+                future.settle(Held(None))  # its value is the mapping of its outputs
+            else:
+                future.settle(ended.values[0])
             return
         outcome: Outcome | None
         if command.state is TaskState.FAILED:
@@ -261,8 +280,23 @@ class Engine:
         state = self._machine.state(tid)
         return None if state is None else state.name.lower()
 
+    def same_process(self) -> bool:
+        """False in a child that was forked from the engine's process."""
+        return self._birth == forks()
+
+    def check_process(self) -> None:
+        """Refuse to be used where none of its threads run.
+
+        Raises:
+            NoSession: this process was forked from the session's.
+        """
+        if self._birth != forks():
+            raise NoSession("this process was forked from the session's; call shoal.load() here for one of its own")
+
     def request_cancel(self, tid: int) -> bool:
         """Cancel a task unless it is running or over; what waits for it is skipped."""
+        if self._birth != forks():
+            return False
         with self._lock:
             record = self._records.get(tid)
             if record is None:
@@ -279,19 +313,20 @@ class Engine:
 
     def pending(self) -> int:
         """How many tasks have not ended."""
-        return len(self._records)
+        return len(self._records) - self._stand_ins
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until no task is unfinished, ``timeout`` seconds at most; returns whether none is."""
+        self.check_process()
         with self._idle:
-            return self._idle.wait_for(lambda: not self._records, timeout)
+            return self._idle.wait_for(lambda: len(self._records) == self._stand_ins, timeout)
 
     def close(self, reason: ShoalError | None) -> int | None:
         """Take no more tasks; unfinished futures get ``reason``. Returns how many; None if it was closed already."""
         with self._lock:
             if self._closed is not None:
                 return None
-            left = len(self._records)
+            left = self.pending()
             self._closed = reason or SessionClosed("the session was closed before this task ended")
             self._carry_out(self._machine.handle(graph.Closed()))
             return left
@@ -308,17 +343,26 @@ def _look_at(inputs: Sequence[ValueFuture[Any]]) -> tuple[tuple[int, ...], int |
     return tuple(waiting), None
 
 
+def _value_id(future: ValueFuture[Any]) -> ValueId:
+    if isinstance(future, OutputFuture):
+        return ValueId(future.tid, future.index)
+    return ValueId(future.tid, WHOLE if isinstance(future, TaskFuture) and future.outputs else 0)
+
+
 def _foreign_end(tid: int, future: Future[Any]) -> Ended:
     """How a future that is not of this session ended, as the end of its stand-in's only attempt."""
     if future.cancelled():
         return Ended(tid, 1, (), Raised(CancelledError("the future was cancelled")), final=True)
     outcome = future.outcome if isinstance(future, ValueFuture) else None
-    if isinstance(outcome, Value):
+    if isinstance(outcome, Packed):
         return Ended(tid, 1, (outcome,))
     error = future.exception()
-    if error is not None:
-        return Ended(tid, 1, (), Raised(error), final=True)
-    return Ended(tid, 1, (Held(future.result()),))
+    if error is None:
+        try:
+            return Ended(tid, 1, (Held(future.result()),))
+        except ShoalError as unreadable:
+            error = unreadable
+    return Ended(tid, 1, (), Raised(error), final=True)
 
 
 def _say(text: str) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import msgspec
 
-from shoal.task import Resources, ValueId
+from shoal.resources import Resources
+from shoal.task import ValueId
 
 __all__ = [
     "LOG_VERSION",

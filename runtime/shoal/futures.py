@@ -8,6 +8,7 @@ value which cannot be unpickled harms nobody else. And callbacks run on a callba
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from shoal.callbacks import call_back
-from shoal.errors import DependencyError
+from shoal.errors import DependencyError, SessionError
 from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Skipped, Value, in_one_line
 
 __all__ = ["OutputFuture", "Owner", "TaskFuture", "ValueFuture", "find_futures", "replace_futures"]
@@ -44,6 +45,10 @@ class Owner(Protocol):
 
     def request_cancel(self, tid: int) -> bool:
         """Cancel a task; False if it is running or over."""
+        ...
+
+    def check_process(self) -> None:
+        """Raises NoSession in a process that was forked from the session's: nothing will ever end there."""
         ...
 
     def state_of(self, tid: int) -> str | None:
@@ -123,6 +128,8 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
             return "cancelled"
         if isinstance(self._outcome, Skipped):
             return "skipped"
+        if isinstance(self._outcome, Raised) and isinstance(self._outcome.error, SessionError):
+            return "cancelled"
         return "done" if isinstance(self._outcome, Value) else "failed"
 
     def result(self, timeout: float | None = None) -> T:
@@ -188,10 +195,19 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         call_back(fn, self)
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Await the value from any event loop."""
+        """Await the value from any event loop; cancelling the awaiting task cancels this one."""
         import asyncio  # slow to load, and whoever awaits has it
 
-        return asyncio.wrap_future(self).__await__()
+        if self._state not in _OVER:
+            loop = asyncio.get_running_loop()
+            bell: asyncio.Future[None] = loop.create_future()
+            self.add_done_callback(_Waker(loop, bell))
+            try:
+                yield from bell.__await__()
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        return self.result()
 
     # ------------------------------------------------------------------ settling (by the session)
 
@@ -216,7 +232,10 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
                 condition.notify_all()
         if callbacks is not None:
             for fn in callbacks:
-                call_back(fn, self)
+                if type(fn) is _Waker:
+                    fn(self)
+                else:
+                    call_back(fn, self)
         return True
 
     @property
@@ -268,6 +287,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
     # ------------------------------------------------------------------ inside
 
     def _wait(self, timeout: float | None) -> None:
+        self._owner.check_process()
         deadline = None if timeout is None else time.monotonic() + timeout
         condition = self._condition
         with condition:
@@ -293,6 +313,21 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         error = DependencyError(self.describe(), outcome.path, in_one_line(root))
         error.__cause__ = self._explain(root)
         return error
+
+
+class _Waker:
+    """Wakes an event loop. It runs where the future is settled: a slow callback must not delay whoever awaits."""
+
+    def __init__(self, loop: Any, bell: Any) -> None:
+        self.loop, self.bell = loop, bell
+
+    def __call__(self, future: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits any more
+            self.loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        if not self.bell.done():
+            self.bell.set_result(None)
 
 
 class OutputFuture(ValueFuture[T]):

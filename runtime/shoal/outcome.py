@@ -25,6 +25,7 @@ __all__ = [
     "Skipped",
     "TracebackLine",
     "Value",
+    "clean",
     "in_one_line",
     "split_outputs",
 ]
@@ -109,6 +110,11 @@ class Failure(msgspec.Struct, array_like=True):
     pickled: bytes = b""
     lost: bool = False
 
+    def __post_init__(self) -> None:
+        """Text that is not Unicode (a file name that does not decode, say) must not stop a message."""
+        self.type_name, self.message = clean(self.type_name), clean(self.message)
+        self.traceback = clean(self.traceback)
+
     @classmethod
     def of(cls, error: BaseException, pickled: bytes = b"", lost: bool = False) -> Failure:
         """Describe an exception that was caught here.
@@ -121,7 +127,7 @@ class Failure(msgspec.Struct, array_like=True):
         kind = type(error)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [TracebackLine(f.filename, f.lineno or 0, f.name, f.line or "") for f in frames]
+        lines = [TracebackLine(clean(f.filename), f.lineno or 0, f.name, clean(f.line or "")) for f in frames]
         text = "".join(traceback.format_exception(error))
         return cls(name, _message(error), text, lines, pickled, lost)
 
@@ -137,10 +143,12 @@ class Raised:
         error: the exception.
     """
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "line")
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+        # now, in the thread that made it: an exception's text is the user's code
+        self.line = _first_line(type(error).__qualname__, _message(error))
 
 
 class Skipped:
@@ -187,14 +195,21 @@ def split_outputs(result: Any, outputs: Sequence[str], label: str) -> list[Any]:
 
 def in_one_line(failure: Failure | Raised) -> str:
     """``TypeName: message`` of a failure, cut to its first line."""
-    if isinstance(failure, Raised):
-        failure = Failure(type(failure.error).__qualname__, _message(failure.error))
-    first = failure.message.strip().splitlines()[0] if failure.message.strip() else ""
-    return f"{failure.type_name}: {first}" if first else failure.type_name
+    return failure.line if isinstance(failure, Raised) else _first_line(failure.type_name, failure.message)
+
+
+def clean(text: str) -> str:
+    """``text``, with what cannot be encoded written as an escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _first_line(type_name: str, message: str) -> str:
+    lines = clean(message).strip().splitlines()
+    return f"{type_name}: {lines[0]}" if lines else type_name
 
 
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may itself raise
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may itself raise
         return f"<unprintable {type(error).__name__}: {type(broken).__name__}>"

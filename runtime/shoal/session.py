@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +10,17 @@ from typing import Any, Self
 
 from shoal.callbacks import drain
 from shoal.engine import Engine
-from shoal.errors import NoSession, ShoalError, UnknownExecutor
+from shoal.errors import ConfigurationError, ShoalError, UnknownExecutor
 from shoal.events import CellRef, RunEnded
 from shoal.executors.executor import Call, Executor
 from shoal.futures import TaskFuture
+from shoal.outcome import clean
 from shoal.record.log import LogReader, LogWriter
 from shoal.record.runs import RunView
+from shoal.resources import Resources
 from shoal.serialize import FunctionImage
-from shoal.task import Resources
 
-__all__ = ["Session", "locate_cells"]
+__all__ = ["Session", "checked_retries", "locate_cells"]
 
 
 def _nowhere() -> CellRef | None:
@@ -28,17 +28,6 @@ def _nowhere() -> CellRef | None:
 
 
 _where: Callable[[], CellRef | None] = _nowhere
-
-_forks = 0
-"""How often this process was forked off: a session of the parent's has no threads here."""
-
-
-def _after_fork() -> None:
-    global _forks
-    _forks += 1
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def locate_cells(source: Callable[[], CellRef | None]) -> None:
@@ -78,7 +67,6 @@ class Session:
         self._view = RunView()
         self._view_lock = threading.Lock()
         self._reader = LogReader(self._log.path)
-        self._birth = _forks
         self._only = executors[0] if len(executors) == 1 else None
         self._start(executors)
 
@@ -88,7 +76,7 @@ class Session:
             for executor in executors:
                 executor.start(self._engine, self.run_dir)
                 started.append(executor)
-        except ShoalError:
+        except (ShoalError, OSError):
             for executor in started:
                 executor.close()
             self._log.close()
@@ -122,33 +110,43 @@ class Session:
             resources: what one attempt needs; default: one core.
             retries: attempts beyond the first; default: the session's.
             cell: where in a notebook the call stands.
-            on_output: called as ``on_output(stream, text)`` with what the task prints, live, on the callback thread.
+            on_output: called as ``on_output(stream, text)`` with what the task prints, live, on the callback thread. A task
+                on threads of this process prints where its submitter does.
 
         Returns:
             The future, at once.
 
         Raises:
             NoSession: this session has ended.
+            ConfigurationError: an option has a value that cannot work.
             UnknownExecutor: no such label.
             NotPicklable: an argument or captured variable cannot travel; nothing was submitted.
         """
-        if self._birth != _forks:
-            raise NoSession("this process was forked from the session's; call shoal.load() here for one of its own")
-        image = function if isinstance(function, FunctionImage) else FunctionImage(function, label)
-        name = label or image.label
+        self._engine.check_process()
+        if isinstance(function, FunctionImage):
+            image = function
+        elif callable(function):
+            image = FunctionImage(function, label)
+        else:
+            raise ConfigurationError("submit(function)", function, "give something that can be called")
+        name = image.label if label is None else _checked_label(label)
         executor = self._only if executors == "all" and self._only is not None else self._choose(executors)
         call = Call(
-            image.function, image, tuple(args), dict(kwargs) if kwargs else {}, name, tuple(outputs), resources,
+            image.function, image, tuple(args), dict(kwargs) if kwargs else {}, name,
+            _checked_outputs(outputs) if outputs else (), resources,
             on_output is not None,
         )  # fmt: skip
-        budget = self._retries if retries is None else retries
+        budget = self._retries if retries is None else checked_retries(retries)
         return self._engine.add(call, executor.prepare(call), executor, budget, cell or _where(), on_output)
 
     def _choose(self, wanted: str | Sequence[str]) -> Executor:
         if wanted == "all":
             candidates = list(self.executors.values())
         else:
-            labels = [wanted] if isinstance(wanted, str) else list(wanted)
+            try:
+                labels = [wanted] if isinstance(wanted, str) else list(wanted)
+            except TypeError:
+                raise ConfigurationError("executors", wanted, "give a label, a list of labels, or 'all'") from None
             unknown = [label for label in labels if label not in self.executors]
             if unknown or not labels:
                 raise UnknownExecutor("executors", wanted, f"this session has: {', '.join(self.executors)}")
@@ -171,7 +169,11 @@ class Session:
 
     def owns_process(self) -> bool:
         """False in a child that was forked from the session's process."""
-        return self._birth == _forks
+        return self._engine.same_process()
+
+    def usable(self) -> bool:
+        """Whether it takes tasks and all its executors can run them."""
+        return not self.closed and self.owns_process() and all(e.usable() for e in self.executors.values())
 
     def pending(self) -> int:
         """How many tasks have not ended."""
@@ -182,7 +184,12 @@ class Session:
         return self._engine.wait(timeout)
 
     def view(self) -> RunView:
-        """The run as columns, up to date. Read from the log, so it costs nothing while nobody looks."""
+        """The run as columns, up to date. Read from the log, so it costs nothing while nobody looks.
+
+        Raises:
+            NoSession: in a process that was forked from the session's.
+        """
+        self._engine.check_process()
         with self._view_lock:
             self._log.flush()
             self._view.apply(self._reader.read())
@@ -194,6 +201,8 @@ class Session:
         Returns:
             How many tasks had not ended.
         """
+        if not self.owns_process():
+            return 0  # its executors and its log are the parent's
         left = self._engine.close(reason)
         if left is None:
             return 0
@@ -218,3 +227,29 @@ class Session:
         """For people."""
         state = "ended" if self.closed else f"{self.pending()} unfinished tasks"
         return f"<Session {self.run_id}: {', '.join(self.executors)}; {state}>"
+
+
+def _checked_label(label: object) -> str:
+    if not isinstance(label, str) or not label:
+        raise ConfigurationError("label", label, "give a text")
+    return clean(label)
+
+
+def _checked_outputs(outputs: object) -> tuple[str, ...]:
+    if isinstance(outputs, str) or not isinstance(outputs, Sequence):
+        raise ConfigurationError("outputs", outputs, "give a list of names, as in outputs=['model', 'score']")
+    for name in outputs:
+        if not isinstance(name, str) or not name or outputs.count(name) > 1:
+            raise ConfigurationError("outputs", outputs, "each output needs a name (a text) of its own")
+    return tuple(map(clean, outputs))
+
+
+def checked_retries(retries: object) -> int:
+    """The number of retries.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise ConfigurationError("retries", retries, "use a whole number, 0 or more")
+    return retries

@@ -7,6 +7,7 @@ is data: it compares by value, refuses unknown fields, and goes to plain diction
 from __future__ import annotations
 
 import difflib
+import os
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ class _SpecMeta(msgspec.StructMeta):
                 raise UnknownOption(
                     f"{name}.{key}", value, f"there is no such option; {hint}It has: {', '.join(fields)}"
                 )
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)  # noqa: PLW2901 - a path is as good as its text
             try:
                 given[key] = msgspec.convert(value, fields[key].type, strict=True)
             except msgspec.ValidationError as error:

@@ -1,31 +1,21 @@
-"""What a task is made of before anything runs: its id, its needs, its description."""
+"""What a task is made of before anything runs: its id, the names of its values."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
-
-__all__ = ["Resources", "TaskId", "ValueId"]
+__all__ = ["WHOLE", "TaskId", "ValueId"]
 
 TaskId = int
 """A task's number: 0, 1, 2 ... within its session."""
 
 
+WHOLE = -1
+"""In place of an output's index: the mapping of all outputs of a task that has several."""
+
+
 class ValueId(NamedTuple):
-    """Names one output of one task of a session."""
+    """Names one output of one task of a session; ``output`` may be ``WHOLE``."""
 
     task: TaskId
     output: int = 0
-
-
-class Resources(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """What one attempt of a task needs.
-
-    Args:
-        cores: CPU cores that it keeps busy; a worker slot is one core.
-        priority: higher runs first among tasks that wait in one pool; 0 is the default.
-    """
-
-    cores: float = 1.0
-    priority: int = 0

@@ -122,6 +122,10 @@ class ManualExecutor:
         """How many attempts are launched and not taken by the test."""
         return len(self.launched)
 
+    def usable(self) -> bool:
+        """Until it is closed."""
+        return not self.closed
+
     def slots(self) -> int:
         """One."""
         return 1

@@ -231,3 +231,107 @@ def test_the_end_of_a_block_waits_and_clear_does_not(maker: Callable[[Path], sho
     shoal.clear()
     with pytest.raises(SessionClosed):
         pending.result(30)
+
+
+def test_a_task_with_several_outputs_is_an_input_as_a_mapping(session: shoal.Session) -> None:
+    """Given whole, it is all its outputs; also when it comes from another session."""
+    task = session.submit(lambda: {"a": 1, "b": [2]}, outputs=("a", "b"))
+    assert session.submit(lambda x: x, (task,)).result(30) == {"a": 1, "b": [2]}
+    assert session.submit(lambda x: x, ([task.outputs["b"], task],)).result(30) == [[2], {"a": 1, "b": [2]}]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"outputs": "scores"}, "outputs"),
+        ({"outputs": ("a", "a")}, "outputs"),
+        ({"outputs": (1, 2)}, "outputs"),
+        ({"outputs": [["a"]]}, "outputs"),
+        ({"label": 5}, "label"),
+        ({"retries": "3"}, "retries"),
+        ({"retries": -1}, "retries"),
+        ({"executors": None}, "executors"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_and_harms_nothing(
+    session: shoal.Session, options: dict[str, Any], named: str
+) -> None:
+    """The error names the option; the next task runs, and the run can be viewed."""
+    with pytest.raises(shoal.ShoalError, match=named):
+        session.submit(add, (1,), **options)
+    assert session.submit(add, (1,)).result(30) == 1
+    assert len(session.view()) > 0
+
+
+def test_what_is_no_function_is_refused(session: shoal.Session) -> None:
+    """At once, not on a worker."""
+    with pytest.raises(shoal.ShoalError, match="called"):
+        session.submit(5)  # type: ignore[arg-type]
+
+
+def test_text_that_is_not_unicode_stops_nothing(session: shoal.Session) -> None:
+    """A file name that does not decode may be in an error or a label."""
+    with pytest.raises(ValueError, match="bad"):
+        session.submit(fail, ("bad \udcff",), label="read \udcff").result(30)
+    assert session.submit(add, (1,)).result(30) == 1
+    assert session.view().label[-1] == "add"
+
+
+def test_apps_inside_tasks_run_in_place(session: shoal.Session) -> None:
+    """Recursion needs no more workers than there are."""
+
+    @shoal.python_app
+    def fib(n: int) -> int:
+        return n if n < 2 else fib(n - 1).result() + fib(n - 2).result()
+
+    assert [f.result(30) for f in [fib(6) for _ in range(4)]] == [8] * 4
+
+
+def test_a_callback_that_exits_harms_nobody(session: shoal.Session) -> None:
+    """SystemExit in a callback is the callback's own affair."""
+    first = session.submit(add, (1,))
+    first.add_done_callback(lambda _: exit(3))
+    first.result(30)
+
+    async def main() -> int:
+        return await session.submit(add, (5,))
+
+    assert asyncio.run(main()) == 5
+    seen = threading.Event()
+    first.add_done_callback(lambda _: seen.set())
+    assert seen.wait(10)
+
+
+def test_awaiting_a_task_that_raised_stop_iteration_ends(session: shoal.Session) -> None:
+    """As in any coroutine it becomes a RuntimeError; nothing hangs."""
+
+    def empty() -> None:
+        next(iter([]))
+
+    async def main() -> None:
+        await asyncio.wait_for(session.submit(empty), 10)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(main())
+
+
+def test_a_cancelled_await_cancels_its_task(session: shoal.Session) -> None:
+    """As asyncio's own futures do."""
+    gate: concurrent.futures.Future[int] = concurrent.futures.Future()
+    task = session.submit(add, (gate, 1))
+
+    async def main() -> None:
+        await asyncio.wait_for(task, 0.05)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+    assert task.cancelled()
+    gate.set_result(1)
+
+
+def test_a_future_of_another_library_that_nobody_needs_is_not_waited_for(session: shoal.Session) -> None:
+    """wait() is about tasks."""
+    gate: concurrent.futures.Future[int] = concurrent.futures.Future()
+    session.submit(add, (gate, 1)).cancel()
+    assert session.wait(10)
+    assert session.pending() == 0

@@ -298,3 +298,55 @@ def test_a_forked_child_does_not_use_its_parent_s_session(session: shoal.Session
     os.waitpid(child, 0)
     assert os.read(read, 100) == b"refused"
     assert session.submit(nap, (0,)).result(30) > 0
+
+
+def test_a_load_cell_heals_after_the_pool_died(session: shoal.Session, tmp_path: Path) -> None:
+    """The same configuration gives a new session once the old one's pool is gone."""
+    session.submit(nap, (0,)).result(30)
+    os.kill(session.executors["htex"].connection.pid, signal.SIGKILL)
+    assert eventually(lambda: not session.usable())
+    htex = shoal.HighThroughputExecutor(max_workers_per_node=2)
+    fresh = shoal.load(shoal.Config(executors=(htex,), run_dir=str(tmp_path)))
+    assert fresh is not session
+    assert fresh.submit(nap, (0,)).result(30) > 0
+
+
+def test_a_forked_child_that_closes_leaves_its_parent_alone(session: shoal.Session) -> None:
+    """Waiting there is refused, closing does nothing: the pool is the parent's."""
+    running = session.submit(nap, (0.5,))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            running.result(5)
+        except NoSession:
+            code = 0
+        session.close()
+        shoal.clear()
+        os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert running.result(30) > 0
+    assert session.submit(nap, (0,)).result(30) > 0
+    assert len(session.view()) == 2
+
+
+@pytest.mark.parametrize(
+    "work",
+    ["for i in range(30000): s.submit(time.sleep, (0.01,), executors='htex')", "s.submit(time.sleep, (60,), executors='threads')"],
+    ids=["many on the pool", "a long one on a thread"],
+)
+def test_a_script_with_work_left_ends_soon(tmp_path: Path, work: str) -> None:
+    """It says how much was left, and waits for none of it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import shoal, time\n"
+        "ex = [shoal.HighThroughputExecutor(max_workers_per_node=1), shoal.ThreadPoolExecutor()]\n"
+        f"s = shoal.load(shoal.Config(executors=ex, run_dir={str(tmp_path)!r}))\n"
+        "s.submit(abs, (1,), executors='htex').result()\n"
+        f"{work}\n"
+        "print(time.time())\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert time.time() - float(done.stdout) < 8
+    assert "had not finished" in done.stderr
+    assert "Traceback" not in done.stderr

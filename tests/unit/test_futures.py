@@ -28,6 +28,8 @@ class NoOwner:
     def request_cancel(self, tid: int) -> bool:
         return False
 
+    def check_process(self) -> None: ...
+
     def state_of(self, tid: int) -> str | None:
         return "queued"
 

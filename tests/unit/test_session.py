@@ -177,3 +177,31 @@ def test_a_skipped_task_says_the_path(session: Session, hand: ManualExecutor) ->
     assert error.path == ("clean (task 1)", "load (task 0)")
     assert isinstance(error.__cause__, ValueError)
     assert session.view().error[2].startswith("input clean (task 1) <- load (task 0) failed: ValueError")
+
+
+class Interrupting(ManualExecutor):
+    """Ctrl-C comes while an attempt is launched."""
+
+    interrupt = False
+
+    def launch(self, attempts: Any) -> None:
+        super().launch(attempts)
+        if self.interrupt:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_submission_is_taken_back(tmp_path: Path) -> None:
+    """Nobody holds its future, so nobody waits for it; the run goes on and can be viewed."""
+    hand = Interrupting()
+    session = start(tmp_path, [hand])
+    first = session.submit(lambda: 1)
+    hand.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        session.submit(lambda: 2)
+    hand.interrupt = False
+    last = session.submit(lambda x: x + 1, (first,))
+    hand.run_all()
+    assert last.result(0) == 2
+    assert session.wait(0)
+    assert [session.view().state[t] for t in (0, 1, 2)] == [3, 6, 3]
+    session.close()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import zmq
+import zmq.utils.garbage  # its exit handler must be registered before ours, so that it runs after it
 
 from shoal.errors import PoolLost, PoolUnreachable, ProtocolError, ShoalError, VersionMismatch
 from shoal.wire.frames import Codec
@@ -57,6 +58,10 @@ class Listener(Protocol):
 
     def task_for(self, item: Any) -> tuple[Task, list[Blob]] | None:
         """The message for an outbox item, and the blobs that must go before it; None to send nothing."""
+        ...
+
+    def unsendable(self, task: Task, error: Exception) -> None:
+        """A task's message cannot be encoded."""
         ...
 
     def busy(self) -> bool:
@@ -169,15 +174,22 @@ class ClientLink:
             raise over or PoolUnreachable(self._name, timeout)
         return answer.status
 
-    def close(self, farewell: Message | None = None, timeout: float = 5.0) -> None:
-        """Send ``farewell`` (default :class:`Goodbye`), then end the thread and the socket."""
+    def close(self, farewell: Message | None = None, timeout: float = 5.0) -> bool:
+        """Send ``farewell`` (default :class:`Goodbye`) and nothing else, then end the thread and the socket.
+
+        Returns:
+            Whether the pool was told; False if the link had ended before.
+        """
         if not self._thread.is_alive():
-            return
+            return False
+        self._outbox.clear()
+        self._orders.clear()
         self._orders.append(farewell or Goodbye())
         self._closing = True
         self._ring()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
+        return True
 
     def _ring(self) -> None:
         self._rung = True
@@ -226,7 +238,9 @@ class ClientLink:
         return max(1, int((self._welcome_by - time.monotonic()) * 1000) + 1)
 
     def _end(self) -> None:
-        error = self.over = self.over or PoolLost(self._name, "the link was closed")
+        broken = sys.exc_info()[1]  # an error of this thread's own goes to threading.excepthook; nobody waits for ever
+        reason = "the link was closed" if broken is None else f"its link broke: {type(broken).__name__}: {broken}"
+        error = self.over = self.over or PoolLost(self._name, reason)
         self._socket.close(linger=1000)
         with self._bell_lock:
             os.close(self._bell)
@@ -253,9 +267,21 @@ class ClientLink:
                 tasks.append(task)
                 size += 200 + task.body.nbytes()
             if tasks:
-                self._send(Tasks(tasks))
+                self._send_tasks(tasks)
         while self._orders:
             self._send(self._orders.popleft())
+
+    def _send_tasks(self, tasks: list[Task]) -> None:
+        try:
+            frames = self._codec.encode(Tasks(tasks))
+        except (TypeError, ValueError, OverflowError, ShoalError) as error:
+            if len(tasks) == 1:
+                self._listener.unsendable(tasks[0], error)
+                return
+            for task in tasks:
+                self._send_tasks([task])
+            return
+        self._socket.send_multipart(frames, copy=False)
 
     def _send(self, message: Message) -> None:
         self._socket.send_multipart(self._codec.encode(message), copy=False)

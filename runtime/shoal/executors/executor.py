@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from shoal.futures import ValueFuture
 from shoal.outcome import Failure, Raised, Value
+from shoal.resources import Resources
 from shoal.serialize import FunctionImage
-from shoal.task import Resources
 from shoal.wire.messages import PoolStatus
 
 __all__ = ["Attempt", "Call", "Ended", "Executor", "Prepared", "Sink"]
@@ -156,6 +156,10 @@ class Executor(Protocol):
 
     def outstanding(self) -> int:
         """How many launched attempts have not ended."""
+        ...
+
+    def usable(self) -> bool:
+        """Whether it can run attempts: False once what it stands on is gone for good."""
         ...
 
     def slots(self) -> int:

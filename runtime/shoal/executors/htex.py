@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -17,17 +18,19 @@ import msgspec
 import zmq
 
 from shoal.blocks.providers.local import LocalProvider
-from shoal.errors import PoolLost, PoolStartFailed, ShoalError
+from shoal.callbacks import call_back
+from shoal.errors import ConfigurationError, PoolLost, PoolStartFailed, ShoalError
 from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.futures import ValueFuture
+from shoal.futures import TaskFuture, ValueFuture
 from shoal.links import dial
 from shoal.outcome import Failure, Held, Packed, Payload, Raised
 from shoal.pool.connection import Connection, read_connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool, stderr_tail
+from shoal.resources import Resources
 from shoal.serialize import Snapshot, pack, pack_call
 from shoal.spec import Spec
-from shoal.task import Resources
+from shoal.task import WHOLE
 from shoal.wire.frames import outside
 from shoal.wire.messages import (
     Blob,
@@ -76,7 +79,8 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
     start_timeout: float = 30.0
 
     def check(self) -> None:
-        """Positive numbers; a running pool has its provider already."""
+        """A label that can be read, positive numbers; a running pool has its provider already."""
+        self.require(self.label.strip() != "" and self.label.isprintable(), "label", "give it a name")
         workers = self.max_workers_per_node
         self.require(workers is None or workers >= 1, "max_workers_per_node", "use 1 or more, or None for one a core")
         self.require(self.start_timeout > 0, "start_timeout", "use a number of seconds above 0")
@@ -158,11 +162,11 @@ class PoolExecutor:
         if spec.pool is None:
             self._process, self.connection = spawn_pool(
                 make_spec(
-                    f"{spec.label}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+                    f"{_plain(spec.label)}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
                     spec.provider,
                     max_workers_per_node=spec.max_workers_per_node,
                     owner=_who(),
-                    folder=folder / spec.label,
+                    folder=folder / _plain(spec.label),
                 )
             )
         else:
@@ -187,9 +191,14 @@ class PoolExecutor:
         if self._link.over is not None:
             self._fail(attempts, self._link.over)
             return
+        ready = []
         for attempt in attempts:
             self._outstanding[attempt.tid, attempt.attempt] = attempt.prepared
-        self._link.put(attempts)  # type: ignore[arg-type]
+            if attempt.inputs and any(map(_needs_packing, attempt.inputs)):
+                call_back(self._pack, attempt)  # packing runs users' code: not here, and not on the link's thread
+            else:
+                ready.append((attempt, None))
+        self._link.put(ready)
         over: ShoalError | None = self._link.over
         if over is not None:  # it ended meanwhile: what it did not see is answered here
             self.lost(over)
@@ -202,6 +211,10 @@ class PoolExecutor:
     def outstanding(self) -> int:
         """How many attempts have not ended."""
         return len(self._outstanding)
+
+    def usable(self) -> bool:
+        """Until its pool is gone."""
+        return self._link.over is None
 
     def slots(self) -> int:
         """Workers expected of the blocks asked for at the start."""
@@ -220,31 +233,35 @@ class PoolExecutor:
         return self._link.ask(StatusRequest, timeout)
 
     def scale(self, blocks: int) -> None:
-        """Aim at this many blocks; the pool keeps within the provider's ``min_blocks`` and ``max_blocks``."""
+        """Aim at this many blocks; the pool keeps within the provider's ``min_blocks`` and ``max_blocks``.
+
+        Raises:
+            ConfigurationError: it is no number of blocks.
+        """
+        asked: object = blocks  # whatever the caller wrote
+        if not isinstance(asked, int) or not 0 <= asked < 1 << 31:
+            raise ConfigurationError(f"{self.label}.scale", blocks, "use a whole number of blocks, 0 or more")
         self._link.ask(lambda ticket: Scale(ticket, blocks), 5.0)
 
     def close(self) -> None:
         """Leave the pool; an embedded one is told to end, and ended if it does not."""
         self._closed = True
         embedded = self._process is not None
-        self._link.close(Shutdown("the session ended") if embedded else None)
+        told = self._link.close(Shutdown("the session ended") if embedded else None)
         if self._process is not None:
-            _wait_or_kill(self._process)
+            _wait_or_kill(self._process, 10.0 if told else 0.0)
             remove_connection(self.connection)
 
     # ------------------------------------------------------------------ Listener, on the link's thread
 
-    def task_for(self, attempt: Attempt) -> tuple[Task, list[Blob]] | None:
+    def task_for(self, item: tuple[Attempt, list[Input] | None]) -> tuple[Task, list[Blob]] | None:
         """The message of an attempt, with the blobs that the pool has not had from us."""
-        tid, number, prepared, sources = attempt
+        (tid, number, prepared, sources), inputs = item
         key = (tid, number)
         if key not in self._outstanding:
             return None  # dropped before it left
-        try:
-            inputs = [Input(source.tid, getattr(source, "index", 0), _payload(source)) for source in sources]
-        except ShoalError as error:  # a value made in this process that cannot travel
-            self._answer(Ended(tid, number, (), Raised(error), final=True))
-            return None
+        if inputs is None:
+            inputs = _inputs(sources) if sources else []
         snapshot: Snapshot = prepared.snapshot
         inline = snapshot.captures_blob if len(snapshot.captures_blob) <= _INLINE_CAPTURES else None
         by_digest = b"" if inline is not None else snapshot.captures
@@ -261,6 +278,10 @@ class PoolExecutor:
     def busy(self) -> bool:
         """Whether many more attempts are outstanding than there are workers."""
         return len(self._outstanding) > _PLENTY * self._slots
+
+    def unsendable(self, task: Task, error: Exception) -> None:
+        """A message that cannot be encoded fails alone."""
+        self._answer(Ended(task.tid, task.attempt, (), Raised(error), final=True))
 
     def results(self, message: Results) -> None:
         """Attempts ended."""
@@ -315,6 +336,18 @@ class PoolExecutor:
 
     # ------------------------------------------------------------------ inside
 
+    def _pack(self, attempt: Attempt) -> None:
+        """Pack the values that were made in this process, on the callback thread."""
+        try:
+            item = (attempt, _inputs(attempt.inputs))
+        except ShoalError as error:
+            self._answer(Ended(attempt.tid, attempt.attempt, (), Raised(error), final=True))
+            return
+        self._link.put([item])
+        over: ShoalError | None = self._link.over
+        if over is not None:
+            self.lost(over)
+
     def _answer(self, ended: Ended) -> None:
         self._outstanding.pop((ended.tid, ended.attempt), None)
         self._sink.attempts_ended([ended])
@@ -341,7 +374,35 @@ class PoolExecutor:
         return PoolLost(name, reason, tail) if self._link.welcomed else PoolStartFailed(name, reason, tail)
 
 
+def _plain(label: str) -> str:
+    """A label as part of a pool's name and of a folder's."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", label).strip("-_")[:20] or "pool"
+
+
+def _inputs(sources: Sequence[ValueFuture[Any]]) -> list[Input]:
+    """The values of an attempt's inputs, packed.
+
+    Raises:
+        NotPicklable: a value that was made in this process cannot travel.
+        ResultUnreadable: one cannot be read.
+    """
+    return [
+        Input(source.tid, WHOLE if _has_outputs(source) else getattr(source, "index", 0), _payload(source))
+        for source in sources
+    ]
+
+
+def _has_outputs(source: ValueFuture[Any]) -> bool:
+    return isinstance(source, TaskFuture) and bool(source.outputs)
+
+
+def _needs_packing(source: ValueFuture[Any]) -> bool:
+    return type(source.outcome) is not Packed
+
+
 def _payload(source: ValueFuture[Any]) -> Payload:
+    if isinstance(source, TaskFuture) and source.outputs:
+        return outside(pack(source.result(), what=f"the result of {source.describe()}"))
     value = source.outcome
     assert isinstance(value, Packed | Held), "an attempt is launched when its inputs have their values"
     if isinstance(value, Packed):
@@ -369,7 +430,7 @@ def _pidfd(connection: Connection) -> int:
         return -1
 
 
-def _wait_or_kill(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
+def _wait_or_kill(process: subprocess.Popen[bytes], patience: float) -> None:
     """Wait for a pool that was told to end. Killing its process ends its managers and workers too."""
     try:
         process.wait(patience)

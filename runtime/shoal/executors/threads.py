@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextvars
 import os
 import threading
@@ -10,12 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.futures import find_futures, replace_futures
 from shoal.outcome import Held, Raised, Value, split_outputs
+from shoal.place import enter_thread
 from shoal.spec import Spec
 from shoal.wire.messages import ManagerStatus, PoolStatus
 
@@ -63,13 +64,15 @@ class Threads:
     def __init__(self, spec: ThreadPoolExecutor) -> None:
         self.label = spec.label
         self._max = spec.max_threads
-        self._inner = concurrent.futures.ThreadPoolExecutor(spec.max_threads, thread_name_prefix=f"shoal-{spec.label}")
+        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
         self._sink: Sink
         self._started = time.time()
         self._lock = threading.Lock()
-        self._futures: dict[tuple[int, int], Future[None]] = {}
+        self._waiting: dict[tuple[int, int], Attempt] = {}
         self._done = 0
         self._running = 0
+        self._closed = False
 
     def start(self, sink: Sink, folder: Path) -> None:
         """Begin."""
@@ -80,22 +83,30 @@ class Threads:
         return PreparedThreadCall(call)
 
     def launch(self, attempts: Sequence[Attempt]) -> None:
-        """Queue the attempts on the threads."""
-        for attempt in attempts:
-            key = (attempt.tid, attempt.attempt)
-            with self._lock:
-                self._futures[key] = self._inner.submit(attempt.prepared.context.copy().run, self._run, attempt)
+        """Queue the attempts on the threads, of which there are as many as are needed."""
+        with self._lock:
+            for attempt in attempts:
+                self._waiting[attempt.tid, attempt.attempt] = attempt
+                self._queue.put(attempt)
+            wanted = min(self._max, len(self._waiting) + self._running)
+            while len(self._threads) < wanted and not self._closed:
+                # daemons: a task that runs on must not keep the interpreter from its end
+                name = f"shoal-{self.label}-{len(self._threads)}"
+                self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+                self._threads[-1].start()
 
     def drop(self, tid: int, attempt: int) -> None:
         """Take back an attempt that has not begun."""
         with self._lock:
-            future = self._futures.get((tid, attempt))
-            if future is not None and future.cancel():
-                del self._futures[tid, attempt]
+            self._waiting.pop((tid, attempt), None)
 
     def outstanding(self) -> int:
         """How many attempts have not ended."""
-        return len(self._futures)
+        return len(self._waiting) + self._running
+
+    def usable(self) -> bool:
+        """Until it is closed."""
+        return not self._closed
 
     def slots(self) -> int:
         """One a thread."""
@@ -103,9 +114,9 @@ class Threads:
 
     def status(self) -> PoolStatus:
         """Queued, running and done tasks; the threads count as one manager's workers."""
-        running, waiting = self._running, len(self._futures) - self._running
+        running, waiting = self._running, len(self._waiting)
         manager = ManagerStatus(0, 0, os.uname().nodename, os.getpid(), self._max, self._max, running, waiting, 0.0)
-        return PoolStatus(0, self.label, self._started, max(0, waiting), running, self._done, 0, [], [manager], [])
+        return PoolStatus(0, self.label, self._started, waiting, running, self._done, 0, [], [manager], [])
 
     def scale(self, blocks: int) -> None:
         """Threads have no blocks."""
@@ -113,20 +124,31 @@ class Threads:
 
     def close(self) -> None:
         """Drop what waits; a task that runs in a thread cannot be stopped and is left to end by itself."""
-        self._inner.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _work(self) -> None:
+        enter_thread()
+        while (attempt := self._queue.get()) is not None:
+            with self._lock:
+                if self._waiting.pop((attempt.tid, attempt.attempt), None) is None:
+                    continue  # dropped
+                self._running += 1
+            attempt.prepared.context.copy().run(self._run, attempt)
 
     def _run(self, attempt: Attempt) -> None:
-        call: Call = attempt.prepared.call
         started = time.time()
         worker = f"{os.uname().nodename}/{threading.current_thread().name}"
         self._sink.attempt_started(attempt.tid, attempt.attempt, worker, started)
-        self._running += 1
-        values, failure = _run_task(call, attempt)
-        self._running -= 1
-        self._done += 1
+        values, failure = _run_task(attempt.prepared.call, attempt)
         with self._lock:
-            self._futures.pop((attempt.tid, attempt.attempt), None)
-        self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, failure, worker, started, time.time())])
+            self._running -= 1
+            self._done += 1
+        ended = Ended(attempt.tid, attempt.attempt, values, failure, worker, started, time.time())
+        self._sink.attempts_ended([ended])
 
 
 def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]:

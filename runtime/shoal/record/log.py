@@ -104,7 +104,13 @@ class LogWriter:
             self.flush()
 
     def _write(self, events: list[Event]) -> None:
-        body = self._encoder.encode(events)
+        try:
+            body = self._encoder.encode(events)
+        except (TypeError, ValueError, OverflowError):  # one that cannot be written must not take the others along
+            if len(events) > 1:
+                for event in events:
+                    self._write([event])
+            return
         self._put(_FRAME.pack(len(body), zlib.crc32(body)) + body)
 
     def _put(self, data: bytes) -> None:

@@ -98,6 +98,13 @@ class RunView:
         tid = event.tid
         if tid < len(self.state):
             return
+        while len(self.state) < tid:  # a number that was taken for a submission that did not come about
+            self._add(TaskSubmitted(event.time, len(self.state), "", "", [], [], (), b"", b"", b""))
+            self._move(len(self.state) - 1, CANCELLED)
+        self._add(event)
+
+    def _add(self, event: TaskSubmitted) -> None:
+        tid = event.tid
         self.label.append(event.label)
         self.executor.append(event.executor)
         self.worker.append("")
