@@ -5,4 +5,6 @@ from __future__ import annotations
 from ipykernel.kernelapp import IPKernelApp
 
 if __name__ == "__main__":
-    IPKernelApp.launch_instance(extra_extensions=["shoal_kernel"])
+    # Not as an extension by name: a notebook's own %load_ext would then say that it is loaded already.
+    load = "__import__('shoal_kernel').load_ipython_extension(get_ipython())"
+    IPKernelApp.launch_instance(exec_lines=[load])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO
 
 __all__ = ["LIMIT", "TaskStream"]
@@ -30,16 +31,20 @@ class _Bytes(io.RawIOBase):
         self._write(view.decode(errors="replace"))
         return len(view)
 
+    def close(self) -> None:
+        """It stays open: it is there for the next task, too. Whoever wraps it closes it without meaning to."""
+
 
 class TaskStream(io.TextIOBase):
     """Stands in for ``sys.stdout`` or ``sys.stderr`` of a worker.
 
     Whole lines are sent as they are written, the rest on ``flush`` and when the task ends: whoever gathers them into larger
     messages is down the line. Between tasks, and for tasks that do not ask for it, text goes to the worker's log.
+    What UTF-8 has no bytes for (lone surrogates, as in names of files) is written as ``\\udcff``.
 
     Args:
         name: ``stdout`` or ``stderr``.
-        log: the stream to the worker's log.
+        log: the stream to the worker's log, which no task can close.
         send: called with the name and the text.
     """
 
@@ -48,6 +53,7 @@ class TaskStream(io.TextIOBase):
         self._log = log
         self._send = send
         self._live = False
+        self._logged = False
         self._held: list[str] = []
         self._size = 0
         self._left = LIMIT
@@ -64,8 +70,8 @@ class TaskStream(io.TextIOBase):
         return self._raw
 
     def fileno(self) -> int:
-        """The worker's log, for subprocesses."""
-        return self._log.fileno()
+        """Where subprocesses write: the worker's log, unless a task has led it elsewhere for a while."""
+        return 1 if self._name == "stdout" else 2
 
     def writable(self) -> bool:
         """Always."""
@@ -77,15 +83,40 @@ class TaskStream(io.TextIOBase):
         self._left = LIMIT
 
     def end(self) -> None:
-        """The task has ended."""
-        if self._live:
-            self.flush()
-            self._live = False
+        """The task has ended. Never raises: if the link or the log is gone, the next packet will show that."""
+        with suppress(OSError):
+            if self._live:
+                self.flush()
+        self._live = False
+        if self._logged:
+            with suppress(OSError):
+                self._log.flush()
+            self._logged = False
+
+    def forked(self) -> None:
+        """This is a child of the worker now: what its parent holds is its parent's to send."""
+        self._held.clear()
+        self._size = 0
+
+    def close(self) -> None:
+        """Send what is held. It stays open: it is there for the next task, too."""
+        self.flush()
 
     def write(self, text: str) -> int:
-        """Write text."""
+        """Write text.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        if type(text) is not str:
+            if not isinstance(text, str):
+                raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+            text = str.__str__(text)
+        if not text.isascii():
+            text = text.encode("utf-8", "backslashreplace").decode()
         if not self._live:
-            return self._log.write(text)
+            self._to_log(text)
+            return len(text)
         self._held.append(text)
         self._size += len(text)
         if "\n" in text or self._size > _CHUNK:
@@ -104,12 +135,16 @@ class TaskStream(io.TextIOBase):
 
     def _pass_on(self, text: str) -> None:
         if self._left <= 0:
-            self._log.write(text)
+            self._to_log(text)
             return
         if len(text) > self._left:
-            self._log.write(text[self._left :])
+            self._to_log(text[self._left :])
             text = text[: self._left] + f"\n[{self._name} of this task is cut here, after {LIMIT} characters]\n"
             self._left = 0
         else:
             self._left -= len(text)
         self._send(self._name, text)
+
+    def _to_log(self, text: str) -> None:
+        self._logged = True
+        self._log.write(text)

@@ -13,11 +13,12 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from types import CoroutineType
-from typing import Any
+from typing import Any, NoReturn
 
 from shoal.dispatch.blobs import BlobStore
 from shoal.errors import ShoalError, TaskUnreadable
@@ -72,9 +73,13 @@ class Worker:
         self._held_since = 0.0
         self._held_bytes = 0
         self._task: Task | None = None
-        self._stdout = TaskStream("stdout", sys.stdout, self._print)
-        self._stderr = TaskStream("stderr", sys.stderr, self._print)
+        self._pid = os.getpid()
+        # A descriptor of its own, which no task closes with its stdout; whole lines are there also if the worker dies.
+        self._log = open(os.dup(1), "w", 1, "utf-8", "backslashreplace")  # noqa: SIM115  open as long as the worker is
+        self._stdout = TaskStream("stdout", self._log, self._print)
+        self._stderr = TaskStream("stderr", self._log, self._print)
         sys.stdout, sys.stderr = self._stdout, self._stderr
+        os.register_at_fork(before=self._before_fork, after_in_child=self._in_child)
 
     def serve(self) -> None:
         """Work until told to end, or until the manager is gone."""
@@ -114,6 +119,8 @@ class Worker:
         self._stdout.begin(task.stream)
         self._stderr.begin(task.stream)
         values, failure = self._execute(task, captures)
+        if os.getpid() != self._pid:
+            self._end_child(None)
         self._stdout.end()
         self._stderr.end()
         ended = time.time()
@@ -125,7 +132,7 @@ class Worker:
         if not self._held:
             self._held_since = time.monotonic()
         self._held.append(Result(task.client, task.tid, task.attempt, values, failure, self._name, started, ended))
-        self._go_home()
+        self._tidy()
 
     def _execute(self, task: Task, captures: bytes) -> tuple[list[Payload], Failure | None]:
         """Run the user's code. The one place where whatever it raises is caught, and becomes a failure."""
@@ -142,9 +149,49 @@ class Worker:
                 value = asyncio.run(value)
             return _packed(task, value), None
         except BaseException as error:  # noqa: BLE001  user code may raise anything, SystemExit and KeyboardInterrupt included
+            if os.getpid() != self._pid:
+                self._end_child(error)
             if not built and not isinstance(error, ShoalError):
                 error = _unreadable(task, error)
             return [], pack_failure(error)
+
+    def _end_child(self, error: BaseException | None) -> NoReturn:
+        """End this process, which a task has forked and let go: the link, and what arrives there, is its parent's."""
+        code = 1
+        try:
+            if error is None:
+                code = 0
+            elif isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+                code = error.code or 0
+            else:
+                sys.stderr.write("".join(traceback.format_exception(error)))
+            self._stdout.end()
+            self._stderr.end()
+        finally:
+            os._exit(code & 0xFF)
+
+    def _before_fork(self) -> None:
+        """Leave nothing in the log's buffer, which the child would write once more."""
+        if os.getpid() == self._pid:
+            with suppress(OSError, RuntimeError):  # another thread may be writing right now
+                self._log.flush()
+
+    def _in_child(self) -> None:
+        self._stdout.forked()
+        self._stderr.forked()
+
+    def _tidy(self) -> None:
+        """Undo what the next task must not inherit: another stdout or stderr, or another directory."""
+        if sys.stdout is not self._stdout:
+            sys.stdout = self._stdout
+        if sys.stderr is not self._stderr:
+            sys.stderr = self._stderr
+        for fd in (1, 2):
+            try:
+                os.get_inheritable(fd)  # the cheapest question there is
+            except OSError:
+                os.dup2(self._log.fileno(), fd)
+        self._go_home()
 
     def _go_home(self) -> None:
         """Undo a change of directory, which the next task must not inherit."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from shoal.outcome import Failure
 from shoal.serialize.pickling import Chunks, Pickler, attempt, try_dump
 
 __all__ = ["RemoteTraceback", "name_files", "pack_failure", "unpack_failure"]
+
+T = TypeVar("T")
 
 _OWN_FILES = __file__.rpartition("serialize")[0]
 
@@ -53,16 +56,29 @@ def pack_failure(error: BaseException, skip_files: str = _OWN_FILES) -> Failure:
     ):
         trace = trace.tb_next
     if trace is not None:
-        error = error.with_traceback(trace)
-    return Failure.of(error, _pickled(error))
+        BaseException.with_traceback(error, trace)
+    described = _guarded(lambda: Failure.of(error), None)
+    if described is None:
+        kind = type(error)
+        described = Failure(type.__getattribute__(kind, "__name__"), "<it cannot be shown: its own methods end in errors>")
+    described.pickled = _pickled(error)
+    return described
 
 
 def _pickled(error: BaseException) -> bytes:
     for kind in (Pickler, _BarePickler):
-        pickled, _ = try_dump(lambda kind=kind: _round_trip(kind, error))  # type: ignore[misc]
+        pickled, _ = _guarded(lambda kind=kind: try_dump(lambda: _round_trip(kind, error)), (None, None))  # type: ignore[misc]
         if pickled is not None:
             return pickled
     return b""
+
+
+def _guarded(function: Callable[[], T], otherwise: T) -> T:
+    """What ``function`` returns, or ``otherwise``. The one place that holds up whatever an exception's own code raises."""
+    try:
+        return function()
+    except BaseException:  # noqa: BLE001  __str__, __reduce__ and the like may raise SystemExit, too: no reason to end
+        return otherwise
 
 
 def _round_trip(kind: type[Pickler], error: BaseException) -> bytes:
@@ -107,7 +123,8 @@ def unpack_failure(failure: Failure) -> BaseException:
     """
     error: Any = None
     if failure.pickled:
-        error, _ = attempt(lambda: pickle.loads(failure.pickled))
+        with suppress(SystemExit):  # of its own code
+            error, _ = attempt(lambda: pickle.loads(failure.pickled))
     if not isinstance(error, BaseException):
         error = failure.stand_in()
     if failure.lines:

@@ -75,3 +75,58 @@ def test_between_tasks_text_goes_to_the_log(stream, sent, log):
     stream.end()
     stream.write("late\n")
     assert (sent, log.getvalue()) == ([], "late\n")
+
+
+def test_what_cannot_be_encoded_is_escaped(stream, sent, log):
+    """Lone surrogates never reach the link or the log: both take UTF-8 only."""
+    stream.begin(live=True)
+    stream.write("a\udcffé\n")
+    stream.end()
+    stream.write("b\udcfe\n")
+    assert (sent, log.getvalue()) == ([("stdout", "a\\udcffé\n")], "b\\udcfe\n")
+
+
+def test_only_text_is_taken(stream, sent):
+    """Bytes are refused where they are written, and do not spoil what comes after."""
+    stream.begin(live=True)
+    with pytest.raises(TypeError, match="must be str, not bytes"):
+        stream.write(b"no\n")
+    stream.write("yes\n")
+    stream.end()
+    assert sent == [("stdout", "yes\n")]
+
+
+def test_the_end_of_a_task_never_raises(log):
+    """If the link is gone when the task ends, that is not the task's failure: the next packet will show it."""
+
+    def broken(name, text):
+        raise BrokenPipeError
+
+    stream = TaskStream("stdout", log, broken)
+    stream.begin(live=True)
+    stream.write("half")
+    stream.end()
+    stream.write("late\n")
+    assert log.getvalue() == "late\n"
+
+
+def test_closing_closes_nothing(stream, sent):
+    """A task that closes stdout, or a wrapper around its buffer, sends what is held; the next one can write."""
+    stream.begin(live=True)
+    stream.write("half")
+    io.TextIOWrapper(stream.buffer).close()
+    stream.close()
+    assert sent == [("stdout", "half")]
+    stream.write("more\n")
+    stream.buffer.write(b"bytes\n")
+    assert not stream.closed
+    assert "".join(t for _, t in sent) == "halfmore\nbytes\n"
+
+
+def test_a_forked_child_has_nothing_to_send(stream, sent):
+    """What was held at the fork is the parent's to send."""
+    stream.begin(live=True)
+    stream.write("half")
+    stream.forked()
+    stream.end()
+    assert sent == []
