@@ -97,6 +97,7 @@ class Engine:
             inputs = self._adopt(prepared.inputs) if prepared.inputs else ()
             tid = next(self._next_tid)
             future: TaskFuture[Any] = TaskFuture(self, tid, call.label, call.outputs)
+            entered = False
             try:
                 self._records[tid] = _Record(future, prepared, executor, inputs, on_output)
                 waiting, failed = _look_at(inputs) if inputs else ((), None)

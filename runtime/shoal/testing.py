@@ -12,31 +12,7 @@ from shoal.futures import ValueFuture, find_futures, replace_futures
 from shoal.outcome import Failure, Held, Raised, split_outputs
 from shoal.wire.messages import PoolStatus
 
-__all__ = ["FakeClock", "ManualExecutor"]
-
-
-class FakeClock:
-    """A clock that moves only when told.
-
-    Args:
-        start: seconds since the epoch at first.
-    """
-
-    def __init__(self, start: float = 1_000_000.0) -> None:
-        self._start = start
-        self._passed = 0.0
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._passed += seconds
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return self._start + self._passed
-
-    def monotonic(self) -> float:
-        """Seconds since it was made."""
-        return self._passed
+__all__ = ["ManualExecutor"]
 
 
 class _PreparedManually:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -10,11 +9,8 @@ import sys
 import uuid
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import zmq
 
 from shoal.blocks.providers.local import LocalProvider
@@ -22,16 +18,13 @@ from shoal.callbacks import call_back
 from shoal.errors import ConfigurationError, PoolLost, PoolStartFailed, ShoalError
 from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.futures import TaskFuture, ValueFuture
+from shoal.executors.packing import PreparedPoolCall, far, needs_packing, pack_inputs, prepare
 from shoal.links import dial
-from shoal.outcome import Failure, Held, Packed, Payload, Raised
+from shoal.outcome import Failure, Packed, Raised
 from shoal.pool.connection import Connection, read_connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool, stderr_tail
-from shoal.resources import Resources
-from shoal.serialize import Snapshot, pack, pack_call
+from shoal.serialize import Snapshot, pack
 from shoal.spec import Spec
-from shoal.task import WHOLE
-from shoal.wire.frames import outside
 from shoal.wire.messages import (
     Blob,
     Cancel,
@@ -47,18 +40,13 @@ from shoal.wire.messages import (
     Trouble,
 )
 
-__all__ = ["HighThroughputExecutor", "PoolExecutor", "PreparedPoolCall", "prepare"]
+__all__ = ["HighThroughputExecutor", "PoolExecutor"]
 
 _INLINE_CAPTURES = 4096
 """Captured variables up to this many bytes travel with each task; larger ones once, by digest."""
 
-_DIGEST_ARGUMENTS = 64 * 1024
-"""Arguments up to this many bytes are digested for the log."""
-
 _PLENTY = 8
 """Outstanding attempts for each worker from which on messages are gathered rather than sent at once."""
-
-_ONE_CORE = Resources()
 
 
 class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
@@ -91,38 +79,6 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
     def build(self) -> PoolExecutor:
         """The executor that this describes."""
         return PoolExecutor(self)
-
-
-class PreparedPoolCall(msgspec.Struct, gc=False):
-    """A call as bytes. It refers to nothing that could refer to it, so the garbage collector need not look at it."""
-
-    inputs: Sequence[Future[Any]]
-    code: bytes
-    captures: bytes
-    arguments: bytes
-    body: Payload
-    snapshot: Snapshot
-    label: str
-    outputs: tuple[str, ...]
-    resources: Resources
-    stream: bool
-
-
-def prepare(call: Call) -> PreparedPoolCall:
-    """Pickle a call's arguments, then look at its function: in this order, see :mod:`shoal.serialize`.
-
-    Raises:
-        NotPicklable: an argument or a captured variable cannot travel.
-    """
-    body, futures = pack_call(call.args, call.kwargs, call.label, call.image.parameters)
-    head = body.head
-    small = len(head) <= _DIGEST_ARGUMENTS and not body.buffers
-    arguments = hashlib.blake2b(head, digest_size=16).digest() if small else b""
-    snapshot = call.image.snapshot()
-    return PreparedPoolCall(
-        futures or (), snapshot.code, snapshot.captures, arguments, outside(body), snapshot, call.label, call.outputs,
-        call.resources or _ONE_CORE, call.stream,
-    )  # fmt: skip
 
 
 class PoolExecutor:
@@ -194,7 +150,7 @@ class PoolExecutor:
         ready = []
         for attempt in attempts:
             self._outstanding[attempt.tid, attempt.attempt] = attempt.prepared
-            if attempt.inputs and any(map(_needs_packing, attempt.inputs)):
+            if attempt.inputs and any(map(needs_packing, attempt.inputs)):
                 call_back(self._pack, attempt)  # packing runs users' code: not here, and not on the link's thread
             else:
                 ready.append((attempt, None))
@@ -261,7 +217,7 @@ class PoolExecutor:
         if key not in self._outstanding:
             return None  # dropped before it left
         if inputs is None:
-            inputs = _inputs(sources) if sources else []
+            inputs = pack_inputs(sources) if sources else []
         snapshot: Snapshot = prepared.snapshot
         inline = snapshot.captures_blob if len(snapshot.captures_blob) <= _INLINE_CAPTURES else None
         by_digest = b"" if inline is not None else snapshot.captures
@@ -318,7 +274,7 @@ class PoolExecutor:
             snapshot = prepared.snapshot
             for digest, blob in ((snapshot.code, snapshot.code_blob), (snapshot.captures, snapshot.captures_blob)):
                 if digest in wanted:
-                    found[digest] = Blob(digest, _far(blob))
+                    found[digest] = Blob(digest, far(blob))
             if len(found) == len(wanted):
                 break
         return list(found.values())
@@ -339,7 +295,7 @@ class PoolExecutor:
     def _pack(self, attempt: Attempt) -> None:
         """Pack the values that were made in this process, on the callback thread."""
         try:
-            item = (attempt, _inputs(attempt.inputs))
+            item = (attempt, pack_inputs(attempt.inputs))
         except ShoalError as error:
             self._answer(Ended(attempt.tid, attempt.attempt, (), Raised(error), final=True))
             return
@@ -361,7 +317,7 @@ class PoolExecutor:
         for digest, blob in ((snapshot.code, snapshot.code_blob), (captures, snapshot.captures_blob)):
             if digest and digest not in self._sent:
                 self._sent.add(digest)
-                blobs.append(Blob(digest, _far(blob)))
+                blobs.append(Blob(digest, far(blob)))
         return blobs
 
     def _post_mortem(self) -> ShoalError:
@@ -377,41 +333,6 @@ class PoolExecutor:
 def _plain(label: str) -> str:
     """A label as part of a pool's name and of a folder's."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", label).strip("-_")[:20] or "pool"
-
-
-def _inputs(sources: Sequence[ValueFuture[Any]]) -> list[Input]:
-    """The values of an attempt's inputs, packed.
-
-    Raises:
-        NotPicklable: a value that was made in this process cannot travel.
-        ResultUnreadable: one cannot be read.
-    """
-    return [
-        Input(source.tid, WHOLE if _has_outputs(source) else getattr(source, "index", 0), _payload(source))
-        for source in sources
-    ]
-
-
-def _has_outputs(source: ValueFuture[Any]) -> bool:
-    return isinstance(source, TaskFuture) and bool(source.outputs)
-
-
-def _needs_packing(source: ValueFuture[Any]) -> bool:
-    return type(source.outcome) is not Packed
-
-
-def _payload(source: ValueFuture[Any]) -> Payload:
-    if isinstance(source, TaskFuture) and source.outputs:
-        return outside(pack(source.result(), what=f"the result of {source.describe()}"))
-    value = source.outcome
-    assert isinstance(value, Packed | Held), "an attempt is launched when its inputs have their values"
-    if isinstance(value, Packed):
-        return value.payload
-    return outside(pack(value.object, what=f"the result of {source.describe()}"))
-
-
-def _far(blob: bytes) -> Any:
-    return outside(Payload(blob)).head
 
 
 def _who() -> str:

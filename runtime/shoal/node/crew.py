@@ -216,11 +216,14 @@ def start_worker(index: int, folder: str, name: str, host: str, born: float) -> 
     Raises:
         OSError: it cannot be started.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    page_fd = os.memfd_create("shoal-page", os.MFD_CLOEXEC)
     log = Path(folder) / f"{name}-worker-{index}.log"
+    # Somebody may have tidied up the logs of a pool that lasts.
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    page_fd = -1
     try:
+        page_fd = os.memfd_create("shoal-page", os.MFD_CLOEXEC)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         os.ftruncate(page_fd, mmap.PAGESIZE)
         page = mmap.mmap(page_fd, mmap.PAGESIZE)
         pid = os.posix_spawn(
@@ -233,7 +236,8 @@ def start_worker(index: int, folder: str, name: str, host: str, born: float) -> 
         resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES)
         return WorkerHandle(index, pid, (ours, theirs), page, (log, os.fstat(log_fd).st_size), born)
     finally:
-        os.close(page_fd)
+        if page_fd >= 0:
+            os.close(page_fd)
         os.close(log_fd)
 
 

@@ -91,6 +91,8 @@ class Manager:
         self._next_look = 0.0
         self._next_beat = 0.0
         self._strikes = 0
+        self._unstarted: set[int] = set()
+        self._troubles: list[Trouble] = []
         self._window = 0
         self._stop: str | None = None
         for index in range(self._slots):
@@ -137,6 +139,8 @@ class Manager:
         bench = self._bench
         bench.hand_out()
         self._send_results()
+        while self._troubles:
+            self._send(self._troubles.pop(0))
         if bench.missing:
             missing, bench.missing = bench.missing, []
             self._send(NeedBlob(missing))
@@ -179,6 +183,8 @@ class Manager:
     def _beat(self, now: float) -> None:
         bench = self._bench
         self._next_beat = now + HEARTBEAT
+        for index in sorted(self._unstarted):
+            self._start_worker(index)
         if self._window and not bench.deep and not any(len(w.flight) > 1 for w in bench.workers.values()):
             self._window = self._slots
         bench.deep = False
@@ -274,7 +280,16 @@ class Manager:
 
     def _start_worker(self, index: int) -> None:
         spec = self._spec
-        worker = start_worker(index, spec.folder, f"block-{spec.block}", self._host, time.monotonic())
+        try:
+            worker = start_worker(index, spec.folder, f"block-{spec.block}", self._host, time.monotonic())
+        except OSError as error:
+            if not self._unstarted:
+                text = f"a worker on {self._host} cannot be started: {error}"
+                # Where others work it is tried again with each heartbeat; else there is nothing to wait for.
+                self._troubles.append(Trouble("worker", text, fatal=not self._bench.workers))
+            self._unstarted.add(index)
+            return
+        self._unstarted.discard(index)
         self._bench.add(worker)
         self._poll.add(worker.link.fileno(), lambda: self._from_worker(worker))
         self._poll.add(worker.pidfd, lambda: self._worker_ended(worker))

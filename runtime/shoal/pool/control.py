@@ -15,6 +15,7 @@ import zmq
 from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import PoolNotFound, PoolStartFailed, PoolUnreachable, ProtocolError
 from shoal.links import dial, receive, send
+from shoal.pool.claims import claimed
 from shoal.pool.connection import Connection, is_alive, list_connections, read_connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool, stderr_tail, wait_for_file
 from shoal.wire.frames import Codec
@@ -93,12 +94,13 @@ def start_pool(
 
     Raises:
         ConfigurationError: the name is none that a pool can have.
-        PoolExists: a pool of that name is running.
+        PoolExists: a pool of that name is running, or being started by another process.
         PoolStartFailed: it did not come up.
     """
-    spec = make_spec(name, provider or LocalProvider(), max_workers_per_node=max_workers_per_node, lasting=True)
-    process, _ = spawn_pool(spec)
-    connection = wait_for_file(spec, process)
+    with claimed(name):
+        spec = make_spec(name, provider or LocalProvider(), max_workers_per_node=max_workers_per_node, lasting=True)
+        process, _ = spawn_pool(spec)
+        connection = wait_for_file(spec, process)
     try:
         _ask(connection, StatusRequest(1), timeout)
     except PoolUnreachable:

@@ -1,6 +1,7 @@
 """The interchange: the shell of the dispatch machine. It receives, decodes, asks the machine, and sends.
 
-It never looks into a payload. A frame that is no message is counted and dropped, whoever sent it.
+It never looks into a payload. A frame that is no message is counted and dropped, whoever sent it; a client that said
+hello is told.
 """
 
 from __future__ import annotations
@@ -154,12 +155,12 @@ class Interchange:
             if frames is None:
                 return
             identity = frames[0].bytes
+            peer = self._client_by_identity.get(identity)
             try:
                 message = self._codec.decode(frames[1:])
-            except ProtocolError:
-                self.malformed += 1
+            except ProtocolError as error:
+                self._unreadable(identity, peer, error)
                 continue
-            peer = self._client_by_identity.get(identity)
             handler = self._from_client.get(type(message))
             if handler is not None:
                 if peer is not None:
@@ -173,6 +174,13 @@ class Interchange:
                 self._keeper.ordered(identity, message)
             elif not isinstance(message, Heartbeat):
                 self.malformed += 1
+
+    def _unreadable(self, identity: bytes, peer: ClientPeer | None, error: ProtocolError) -> None:
+        """Count it, and tell a client that is known: what it asked for there will not happen."""
+        self.malformed += 1
+        if peer is not None:
+            text = f"pool '{self._name}' dropped a message of {peer.name}, and the tasks in it: {error}"
+            self.to_client(identity, Trouble("protocol", text))
 
     def read_managers(self) -> None:
         """Take in what managers have sent."""

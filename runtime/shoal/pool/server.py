@@ -19,10 +19,10 @@ from shoal.blocks.scaling import Command as BlockCommand
 from shoal.blocks.states import LIVE, BlockState
 from shoal.dispatch.events import CapacityExpected, CapacityLost, DrainRequested, Ticked
 from shoal.dispatch.machine import Dispatcher
-from shoal.errors import WorkerStartFailed
+from shoal.errors import PoolExists, WorkerStartFailed
 from shoal.events import BlockChanged, ManagerLeft, ManagerRegistered, PoolEnded, PoolStarted, WorkerEnded
 from shoal.links import Gate, Poll, listen, process_started
-from shoal.pool.connection import Connection, remove_connection, write_connection
+from shoal.pool.connection import Connection, is_alive, read_file, remove_connection, write_connection
 from shoal.pool.interchange import PYTHON, Interchange
 from shoal.pool.jobs import Jobs, Submitted
 from shoal.pool.journal import Journal
@@ -128,6 +128,10 @@ class PoolServer:
 
     def _connect(self, clients: Address) -> Connection:
         spec = self._spec
+        other = read_file(Path(spec.connection))
+        if other is not None and is_alive(other):
+            # Whoever started it has died before it had the name for sure.
+            raise PoolExists(spec.name)
         connection = Connection(
             name=spec.name,
             kind="embedded" if spec.owner_pid else "lasting",
@@ -176,6 +180,12 @@ class PoolServer:
         self._stop = self._stop or reason
 
     def _end(self) -> None:
+        error = sys.exception()
+        reason = self._stop or (f"its process failed: {type(error).__name__}: {error}" if error else "it ended")
+        # Now, not when all is done: blocks may take a while to end, and the connection file goes before.
+        self._interchange.read_managers()
+        self._interchange.flush()
+        self._interchange.broadcast(Shutdown(reason))
         for fd in self._watches.values():
             self._poll.remove(fd)
         now = time.time()
@@ -187,7 +197,7 @@ class PoolServer:
                 self._journal.append(BlockChanged(now, block.number, state, block.job, "the pool ended"))
         self._jobs.close(timeout=5.0)
         remove_connection(self._connection, Path(self._spec.connection))
-        self._journal.append(PoolEnded(time.time(), self._stop or ""))
+        self._journal.append(PoolEnded(time.time(), reason))
         self._context.destroy(linger=100)
 
     # ------------------------------------------------------------------ blocks
@@ -196,7 +206,7 @@ class PoolServer:
         for command in commands:
             match command:
                 case SubmitBlock(block):
-                    self._jobs.submit(block, self._job(block))
+                    self._submit(block)
                 case CancelBlock(block, job):
                     self._unwatch(block)
                     self._drop_managers(block)
@@ -216,6 +226,15 @@ class PoolServer:
                     self._interchange.tell(CapacityLost(failure))
                     self._say(Trouble("block", f"pool '{self._spec.name}' cannot run tasks: {reason}", fatal=True))
 
+    def _submit(self, block: int) -> None:
+        try:
+            job = self._job(block)
+        except OSError as error:
+            message = f"what it needs to start could not be written: {error}"
+            self._carry_out(self._scaling.failed(block, message, time.monotonic()))
+        else:
+            self._jobs.submit(block, job)
+
     def _job(self, block: int) -> Job:
         spec = self._spec
         name = f"block-{block}"
@@ -230,6 +249,8 @@ class PoolServer:
             os.getpid(),
             self._connection.pid_started,
         )
+        # Somebody may have tidied up the logs of a pool that lasts.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(msgspec.json.encode(told))

@@ -55,11 +55,12 @@ def make_spec(
     found = read_file(path)
     if found is not None and is_alive(found):
         raise PoolExists(name)
+    logs = own_folder(folder if folder is not None else pools_folder() / f"{name}.d")
     sockets = socket_folder()
     return PoolSpec(
         name=name,
         provider=provider,
-        folder=str(own_folder(folder if folder is not None else pools_folder() / f"{name}.d")),
+        folder=str(logs),
         sockets=str(sockets),
         cwd=str(Path.cwd()),
         connection=str(path),

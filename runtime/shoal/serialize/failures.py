@@ -60,7 +60,9 @@ def pack_failure(error: BaseException, skip_files: str = _OWN_FILES) -> Failure:
     described = _guarded(lambda: Failure.of(error), None)
     if described is None:
         kind = type(error)
-        described = Failure(type.__getattribute__(kind, "__name__"), "<it cannot be shown: its own methods end in errors>")
+        described = Failure(
+            type.__getattribute__(kind, "__name__"), "<it cannot be shown: its own methods end in errors>"
+        )
     described.pickled = _pickled(error)
     return described
 
