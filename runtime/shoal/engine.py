@@ -108,9 +108,10 @@ class Engine:
                     )
                 )  # fmt: skip
                 self._carry_out(self._machine.handle(graph.TaskSubmitted(tid, waiting, failed, retries)), new=tid)
-            except BaseException:
-                self._take_back(tid)
-                raise
+                entered = True
+            finally:
+                if not entered:  # Ctrl-C comes at any line
+                    self._take_back(tid)
         return future
 
     def _take_back(self, tid: int) -> None:
