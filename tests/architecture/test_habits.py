@@ -15,6 +15,7 @@ BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.node.worker": {"Worker._execute"},  # the body of a task
     "shoal.outcome": {"_message"},  # the __str__ of an exception
     "shoal.reading": {"load_value"},  # what unpickling a result calls
+    "shoal.serialize.failures": {"_guarded"},  # the __str__, __reduce__ ... of an exception
     "shoal.serialize.inline": {"InlineApp.__call__"},  # the body of an app that is called inside a task
     "shoal.serialize.pickling": {"attempt"},  # what pickling and unpickling call
     "shoal.testing": {"ManualExecutor.run"},  # the body of a task

@@ -332,7 +332,10 @@ def test_a_forked_child_that_closes_leaves_its_parent_alone(session: shoal.Sessi
 
 @pytest.mark.parametrize(
     "work",
-    ["for i in range(30000): s.submit(time.sleep, (0.01,), executors='htex')", "s.submit(time.sleep, (60,), executors='threads')"],
+    [
+        "for i in range(30000): s.submit(time.sleep, (0.01,), executors='htex')",
+        "s.submit(time.sleep, (60,), executors='threads')",
+    ],
     ids=["many on the pool", "a long one on a thread"],
 )
 def test_a_script_with_work_left_ends_soon(tmp_path: Path, work: str) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import ConfigurationError, PoolExists, PoolNotFound, PoolStartFailed, PoolUnreachable
+from shoal.pool.claims import claimed
 from shoal.pool.connection import connection_path, list_connections, read_connection
 from shoal.pool.control import list_pools, pool_status, scale_pool, start_pool, stop_pool
-from shoal.wire.messages import Trouble
+from shoal.wire.messages import Running, Shutdown, Trouble, Welcome
 
 
 def negate(x):
@@ -130,13 +134,18 @@ def test_a_pool_that_cannot_start_says_why(tmp_path, monkeypatch):
 def test_scaling_up_and_down(pools, lasting):
     """More blocks give more workers at once; fewer let the busy one finish; the limits of the provider hold."""
     client = pools.client(read_connection(lasting))
+
+    def begun(tid):
+        # Not only handed to a manager: that might still give it back.
+        client.wait(lambda: any(a.tid == tid for m in client.of(Running) for a in m.attempts))
+
     assert scale_pool(lasting, 99).target == 3
     tids = client.submit(nap, 0.5, count=3)
     client.wait(lambda: len(client.results) == 3)
     assert len({client.results[t].worker for t in tids}) == 3
 
     (busy,) = client.submit(nap, 1.0)
-    client.wait(lambda: any(m.running for m in client.status().managers))
+    begun(busy)
     keeper = next(m.block for m in client.status().managers if m.running)
     assert scale_pool(lasting, 1).target == 1
     assert pools.eventually(lambda: len(pool_status(lasting).managers) == 1)
@@ -144,7 +153,7 @@ def test_scaling_up_and_down(pools, lasting):
     assert client.value(busy) == "rested"
 
     (last,) = client.submit(nap, 1.0)
-    client.wait(lambda: any(m.running for m in client.status().managers))
+    begun(last)
     scale_pool(lasting, 0)
     assert client.value(last) == "rested", "a busy block finishes"
     assert pools.eventually(lambda: pool_status(lasting).managers == [])
@@ -196,3 +205,93 @@ def test_a_pool_with_a_long_path_uses_tcp_with_keys(pools, tmp_path):
         assert not stranger.read(0.5)
     assert client.value(client.submit(negate, 5)[0]) == -5
     assert client.status().clients == ["a test"]
+
+
+def test_clients_of_a_pool_that_is_stopped_are_told(pools, lasting):
+    """Each client hears that the pool ends, and why, before it is gone."""
+    clients = [pools.client(read_connection(lasting)) for _ in range(2)]
+    for client in clients:
+        client.submit(nap, 30.0)
+        client.wait(lambda client=client: client.of(Welcome))
+    stop_pool(lasting)
+    for client in clients:
+        client.wait(lambda client=client: client.of(Shutdown))
+        assert client.of(Shutdown) == [Shutdown("stopped by its owner")]
+
+
+STARTER = """
+import sys, time
+from shoal.blocks.providers.local import LocalProvider
+from shoal.errors import PoolExists
+from shoal.pool.control import start_pool
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print(start_pool("wanted", LocalProvider(), max_workers_per_node=1).pid, flush=True)
+except PoolExists:
+    print("taken", flush=True)
+"""
+
+
+def test_of_several_that_start_a_name_at_once_one_does(pools, tmp_path, monkeypatch):
+    """Three processes, one name: one pool, which answers; the others are told that it exists, and nothing is left over."""
+    monkeypatch.setenv("SHOAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    starters = [
+        subprocess.Popen([sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        for starter in starters:
+            assert starter.stdout.readline() == "ready\n"
+        for starter in starters:
+            starter.stdin.write("go\n")
+            starter.stdin.flush()
+        told = [starter.communicate(timeout=20)[0].strip() for starter in starters]
+        connection = read_connection("wanted")
+        assert sorted(told) == sorted([str(connection.pid), "taken", "taken"])
+        client = pools.client(connection)
+        assert client.value(client.submit(negate, 1)[0]) == -1
+        processes = [
+            p for p in psutil.process_iter(["environ", "cmdline"]) if "shoal.pool" in (p.info["cmdline"] or [])
+        ]
+        homes = [(p.info["environ"] or {}).get("SHOAL_HOME") for p in processes]
+        assert homes.count(str(tmp_path / "home")) == 1
+        assert [str(p) for p in (tmp_path / "run").glob("*/p-*")] in ([connection.sockets], [])
+    finally:
+        for found in list_connections():
+            stop_pool(found.name)
+    assert [p.name for p in connection_path("wanted").parent.iterdir()] == ["wanted.d"]
+
+
+def test_a_claim_is_held_by_one_and_ends_with_its_process(tmp_path, monkeypatch):
+    """A held claim refuses others, also of the same process; that of a dead process is cleaned up; none is left."""
+    monkeypatch.setenv("SHOAL_HOME", str(tmp_path / "home"))
+    with claimed("mine"):
+        with pytest.raises(PoolExists, match="'mine'"), claimed("mine"):
+            pass
+        with pytest.raises(PoolExists), claimed("mine"):
+            pass
+        with claimed("another"):
+            pass
+    held = "from shoal.pool.claims import claimed; import os\nwith claimed('mine'): os._exit(0)"
+    subprocess.run([sys.executable, "-c", held], check=True)
+    folder = connection_path("mine").parent
+    assert [p.name for p in folder.iterdir()] == [".mine.claim"]
+    with claimed("mine"), pytest.raises(PoolExists), claimed("mine"):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_the_claim_of_another_host_is_respected_for_a_while(tmp_path, monkeypatch):
+    """Whether a process of another host is alive cannot be told: its claim holds as long as a start may take."""
+    monkeypatch.setenv("SHOAL_HOME", str(tmp_path / "home"))
+    claim = connection_path("far").with_name(".far.claim")
+    claim.symlink_to("1:1:elsewhere:0")
+    with pytest.raises(PoolExists), claimed("far"):
+        pass
+    os.utime(claim, (1.0, 1.0), follow_symlinks=False)
+    with claimed("far"):
+        pass
+    assert not claim.is_symlink()

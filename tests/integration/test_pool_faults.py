@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import ManagerLost, WorkerLost, WorkerStartFailed
 from shoal.events import BlockChanged, ManagerLeft, ManagerRegistered, PoolEnded, PoolStarted, WorkerEnded
 from shoal.record.log import LogReader
-from shoal.wire.messages import PROTOCOL_VERSION, Hello, Refused, Register, Running, Tasks, Trouble
+from shoal.wire.messages import PROTOCOL_VERSION, Hello, Refused, Register, Running, Scale, Tasks, Trouble
 
 
 def negate(x):
@@ -280,3 +281,54 @@ def test_the_pool_writes_down_its_life(pools):
     assert {ManagerRegistered, WorkerEnded} <= set(kinds)
     assert any("SIGKILL" in e.reason for e in events if isinstance(e, WorkerEnded))
     assert ManagerLeft in kinds
+
+
+# --------------------------------------------------------------------------- files that are taken away
+
+
+def test_logs_that_are_removed_do_not_end_a_pool(pools):
+    """With the folder of its logs removed a pool starts workers and blocks as before, and makes the folder again."""
+    client = pools.start(workers=1, provider=LocalProvider(max_blocks=2))
+    worker = client.result(client.submit(negate, 1)[0]).worker
+    folder = Path(client.connection.folder)
+    shutil.rmtree(folder)
+    os.kill(pid_of(worker), signal.SIGKILL)
+    client.wait(lambda: client.of(Trouble))
+    again = client.result(client.submit(negate, 2)[0])
+    assert (again.failure, again.worker != worker) == (None, True)
+    shutil.rmtree(folder)
+    client.send(Scale(1, 2))
+    client.wait(lambda: len(client.status().managers) == 2)
+    assert (folder / "block-1.json").exists()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_made_fails_tasks_with_the_reason(pools):
+    """Where neither a worker nor a block can have its files, tasks fail by name with the reason; the pool stays."""
+    client = pools.start(workers=1)
+    worker = client.result(client.submit(negate, 1)[0]).worker
+    folder = Path(client.connection.folder)
+    folder.rename(folder.with_name("away"))
+    folder.write_text("in the way")
+    os.kill(pid_of(worker), signal.SIGKILL)
+    client.wait(lambda: any(t.fatal for t in client.of(Trouble)))
+    assert any("cannot be started" in t.text and "File exists" in t.text for t in client.of(Trouble))
+    with pytest.raises(WorkerStartFailed, match="could not be written.*File exists"):
+        client.value(client.submit(negate, 2)[0])
+    folder.unlink()
+    client.send(Scale(1, 1))
+    assert client.value(client.submit(negate, 3)[0]) == -3
+
+
+def test_a_client_is_told_of_a_message_that_cannot_be_read(pools, client):
+    """What a known client sends and the pool cannot decode is answered with the reason; a stranger gets nothing."""
+    client.value(client.submit(negate, 1)[0])
+    client.socket.send_multipart([b"\x92\xa5tasks\x91\x93\x01\x02\x03"])
+    client.wait(lambda: client.of(Trouble))
+    (trouble,) = client.of(Trouble)
+    assert (trouble.kind, trouble.fatal) == ("protocol", False)
+    assert "dropped a message of a test" in trouble.text
+    stranger = pools.client(client.connection, hello=False)
+    stranger.socket.send_multipart([b"\x92\xa5tasks\x91\x93\x01\x02\x03"])
+    assert not stranger.read(0.2)
+    assert client.value(client.submit(negate, 2)[0]) == -2

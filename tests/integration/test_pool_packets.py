@@ -43,6 +43,7 @@ def test_frames_arrive_as_they_were_sent(sizes, number):
 @pytest.mark.parametrize("size", [PACKET // 2, 2 * PACKET], ids=["inside", "file"])
 def test_large_frames_are_writable_and_private(pair, size):
     """What arrives beside the header can be written to without anybody else seeing it, and when it is gone no file is left open."""
+    gc.collect()  # what other tests have left
     before = open_files()
     given_bytes = bytearray(size)
     packets.send(pair[0], 1, [b"head", given_bytes])

@@ -40,7 +40,7 @@ class TaskStream(io.TextIOBase):
 
     Whole lines are sent as they are written, the rest on ``flush`` and when the task ends: whoever gathers them into larger
     messages is down the line. Between tasks, and for tasks that do not ask for it, text goes to the worker's log.
-    What UTF-8 has no bytes for (lone surrogates, as in names of files) is written as ``\\udcff``.
+    What UTF-8 has no bytes for (lone surrogates, as in names of files) is written as an escape.
 
     Args:
         name: ``stdout`` or ``stderr``.

@@ -91,8 +91,8 @@ class Manager:
         self._next_look = 0.0
         self._next_beat = 0.0
         self._strikes = 0
-        self._unstarted: set[int] = set()
-        self._troubles: list[Trouble] = []
+        self._unstarted: dict[int, str] = {}
+        self._told_of_unstarted = 0
         self._window = 0
         self._stop: str | None = None
         for index in range(self._slots):
@@ -139,8 +139,7 @@ class Manager:
         bench = self._bench
         bench.hand_out()
         self._send_results()
-        while self._troubles:
-            self._send(self._troubles.pop(0))
+        self._tell_of_unstarted()
         if bench.missing:
             missing, bench.missing = bench.missing, []
             self._send(NeedBlob(missing))
@@ -283,16 +282,20 @@ class Manager:
         try:
             worker = start_worker(index, spec.folder, f"block-{spec.block}", self._host, time.monotonic())
         except OSError as error:
-            if not self._unstarted:
-                text = f"a worker on {self._host} cannot be started: {error}"
-                # Where others work it is tried again with each heartbeat; else there is nothing to wait for.
-                self._troubles.append(Trouble("worker", text, fatal=not self._bench.workers))
-            self._unstarted.add(index)
+            self._unstarted[index] = str(error)
             return
-        self._unstarted.discard(index)
+        self._unstarted.pop(index, None)
         self._bench.add(worker)
         self._poll.add(worker.link.fileno(), lambda: self._from_worker(worker))
         self._poll.add(worker.pidfd, lambda: self._worker_ended(worker))
+
+    def _tell_of_unstarted(self) -> None:
+        """Name what keeps workers from starting. With each heartbeat it is tried again, unless there is none at all."""
+        grave = bool(self._unstarted) + bool(self._unstarted and not self._bench.workers)
+        if grave > self._told_of_unstarted:
+            reason = next(iter(self._unstarted.values()))
+            self._send(Trouble("worker", f"a worker on {self._host} cannot be started: {reason}", fatal=grave > 1))
+        self._told_of_unstarted = grave
 
     def _worker_ended(self, worker: WorkerHandle) -> None:
         self._from_worker(worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,16 +22,15 @@ from shoal.dispatch.events import CapacityExpected, CapacityLost, DrainRequested
 from shoal.dispatch.machine import Dispatcher
 from shoal.errors import PoolExists, WorkerStartFailed
 from shoal.events import BlockChanged, ManagerLeft, ManagerRegistered, PoolEnded, PoolStarted, WorkerEnded
-from shoal.links import Gate, Poll, listen, process_started
+from shoal.links import Gate, Poll, listen
 from shoal.pool.connection import Connection, is_alive, read_file, remove_connection, write_connection
-from shoal.pool.interchange import PYTHON, Interchange
+from shoal.pool.interchange import Interchange
 from shoal.pool.jobs import Jobs, Submitted
 from shoal.pool.journal import Journal
 from shoal.pool.peers import ManagerPeer
 from shoal.pool.spec import PoolSpec
 from shoal.serialize import pack_failure
 from shoal.wire.messages import (
-    PROTOCOL_VERSION,
     BlockStatus,
     ManagerStatus,
     PoolStatus,
@@ -131,22 +131,9 @@ class PoolServer:
         other = read_file(Path(spec.connection))
         if other is not None and is_alive(other):
             # Whoever started it has died before it had the name for sure.
+            shutil.rmtree(spec.sockets, ignore_errors=True)
             raise PoolExists(spec.name)
-        connection = Connection(
-            name=spec.name,
-            kind="embedded" if spec.owner_pid else "lasting",
-            pid=os.getpid(),
-            pid_started=process_started(os.getpid()),
-            started=self._started,
-            host=os.uname().nodename,
-            protocol=PROTOCOL_VERSION,
-            python=PYTHON,
-            clients=clients,
-            folder=spec.folder,
-            sockets=spec.sockets,
-            log=str(self._folder / "pool.log"),
-            owner=spec.owner,
-        )
+        connection = spec.connection_of(os.getpid(), clients, self._started)
         write_connection(connection, Path(spec.connection))
         return connection
 
@@ -182,9 +169,7 @@ class PoolServer:
     def _end(self) -> None:
         error = sys.exception()
         reason = self._stop or (f"its process failed: {type(error).__name__}: {error}" if error else "it ended")
-        # Now, not when all is done: blocks may take a while to end, and the connection file goes before.
-        self._interchange.read_managers()
-        self._interchange.flush()
+        # Now: blocks may take a while to end, and nothing of theirs will be passed on any more.
         self._interchange.broadcast(Shutdown(reason))
         for fd in self._watches.values():
             self._poll.remove(fd)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import msgspec
 
 from shoal.blocks.providers.local import LocalProvider
+from shoal.links import process_started
+from shoal.pool.connection import Connection
+from shoal.wire.messages import PROTOCOL_VERSION
 from shoal.wire.starting import Address
 
 __all__ = ["PoolSpec"]
@@ -39,3 +46,27 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     owner_pid: int = 0
     owner: str = ""
     version: str = ""
+
+    def connection_of(self, pid: int, clients: Address, started: float) -> Connection:
+        """What leads to the pool of this spec.
+
+        Args:
+            pid: its process, of this host.
+            clients: where it listens.
+            started: seconds since the epoch.
+        """
+        return Connection(
+            name=self.name,
+            kind="embedded" if self.owner_pid else "lasting",
+            pid=pid,
+            pid_started=process_started(pid),
+            started=started,
+            host=os.uname().nodename,
+            protocol=PROTOCOL_VERSION,
+            python=f"{sys.version_info.major}.{sys.version_info.minor}",
+            clients=clients,
+            folder=self.folder,
+            sockets=self.sockets,
+            log=str(Path(self.folder) / "pool.log"),
+            owner=self.owner,
+        )

@@ -13,10 +13,9 @@ import msgspec
 
 from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import ConfigurationError, PoolExists, PoolStartFailed
-from shoal.links import folder_address, own_folder, process_started, socket_folder
+from shoal.links import folder_address, own_folder, socket_folder
 from shoal.pool.connection import Connection, connection_path, is_alive, pools_folder, read_file
 from shoal.pool.spec import PoolSpec
-from shoal.wire.messages import PROTOCOL_VERSION
 
 __all__ = ["make_spec", "spawn_pool", "stderr_tail", "wait_for_file"]
 
@@ -104,21 +103,7 @@ def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
         os.close(err)
     if spec.clients is None:
         return process, wait_for_file(spec, process)
-    return process, Connection(
-        name=spec.name,
-        kind="embedded" if spec.owner_pid else "lasting",
-        pid=process.pid,
-        pid_started=process_started(process.pid),
-        started=time.time(),
-        host=os.uname().nodename,
-        protocol=PROTOCOL_VERSION,
-        python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        clients=spec.clients,
-        folder=spec.folder,
-        sockets=spec.sockets,
-        log=str(folder / "pool.log"),
-        owner=spec.owner,
-    )
+    return process, spec.connection_of(process.pid, spec.clients, time.time())
 
 
 def wait_for_file(spec: PoolSpec, process: subprocess.Popen[bytes]) -> Connection:

@@ -11,6 +11,7 @@ import pickle
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from shoal.outcome import Failure
@@ -69,10 +70,14 @@ def pack_failure(error: BaseException, skip_files: str = _OWN_FILES) -> Failure:
 
 def _pickled(error: BaseException) -> bytes:
     for kind in (Pickler, _BarePickler):
-        pickled, _ = _guarded(lambda kind=kind: try_dump(lambda: _round_trip(kind, error)), (None, None))  # type: ignore[misc]
+        pickled = _guarded(partial(_dumped, kind, error), None)
         if pickled is not None:
             return pickled
     return b""
+
+
+def _dumped(kind: type[Pickler], error: BaseException) -> bytes | None:
+    return try_dump(lambda: _round_trip(kind, error))[0]
 
 
 def _guarded(function: Callable[[], T], otherwise: T) -> T:

@@ -313,7 +313,7 @@ class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
     """Something is wrong that a person should know now; tasks affected get results of their own.
 
     Args:
-        kind: ``block`` or ``worker`` or ``manager``.
+        kind: ``block``, ``worker``, ``manager`` or ``protocol``.
         text: a sentence with the reason and the tail of stderr.
         fatal: nothing can run in this pool as things stand.
     """

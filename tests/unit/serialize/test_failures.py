@@ -228,3 +228,26 @@ def test_exceptions_with_structure(error):
     """Groups and exceptions whose data Python keeps itself arrive whole."""
     back = travelled(error)
     assert repr(back) == repr(error)
+
+
+def test_an_exception_that_cannot_even_be_described_is_a_failure_all_the_same():
+    """A class whose own machinery raises SystemExit: its name and a plain word arrive, and nothing is raised."""
+
+    class Nameless(type):
+        def __getattribute__(cls, name):
+            if name == "__qualname__":
+                raise SystemExit
+            return super().__getattribute__(name)
+
+    class Hidden(Exception, metaclass=Nameless):
+        pass
+
+    failure = pack_failure(caught(lambda: (_ for _ in ()).throw(Hidden())))
+    assert (failure.type_name, failure.pickled) == ("Hidden", b"")
+    assert "cannot be shown" in failure.message
+
+
+def test_an_exception_that_ends_the_process_when_unpickled_is_stood_in_for():
+    """SystemExit from the code of an exception that arrives does not end the client."""
+    failure = Failure("mod.Leaving", "text", pickled=b"cbuiltins\nexit\n)R.")
+    assert type(unpack_failure(failure)) is RemoteError
