@@ -8,6 +8,7 @@ ends it and starts anew.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import platform
 import secrets
@@ -15,13 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 import msgspec
 
-from shoal.errors import DuplicateLabel, NoSession, SessionClosed, SessionReplaced
-from shoal.events import RunStarted
+from shoal.callbacks import call_back
+from shoal.errors import ConfigurationError, DuplicateLabel, NoSession, SessionClosed, SessionReplaced
+from shoal.events import EnvironmentSeen, RunStarted
 from shoal.executors.executor import Executor
 from shoal.executors.htex import HighThroughputExecutor
 from shoal.executors.threads import ThreadPoolExecutor
@@ -131,10 +133,21 @@ def _build(config: Config) -> Session:
         shoal=_version(),
         host=os.uname().nodename,
         pid=os.getpid(),
-        environment=b"",
         config=msgspec.json.encode(config).decode(),
     )
-    return Session(executors, run_id, Path(config.run_dir).absolute() / run_id, config.retries, started)
+    try:
+        session = Session(executors, run_id, Path(config.run_dir).absolute() / run_id, config.retries, started)
+    except OSError as error:
+        raise ConfigurationError("Config.run_dir", config.run_dir, f"choose a folder to write to ({error})") from error
+    call_back(_note_environment, session)
+    return session
+
+
+def _note_environment(session: Session) -> None:
+    """Log what is installed: on the callback thread, since looking takes some tens of milliseconds."""
+    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()})
+    digest = hashlib.blake2b("\n".join(packages).encode(), digest_size=16).digest()
+    session.note(EnvironmentSeen(time.time(), digest, packages))
 
 
 def _replace(session: Session) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "AttemptStarted",
     "BlockChanged",
     "CellRef",
+    "EnvironmentSeen",
     "Event",
     "ManagerLeft",
     "ManagerRegistered",
@@ -60,7 +61,6 @@ class RunStarted(msgspec.Struct, array_like=True, tag="run-started", gc=False):
         run: the run's id.
         python, shoal: versions.
         host, pid: where.
-        environment: digest of the installed packages' names and versions; empty where not taken.
         config: the configuration as JSON.
     """
 
@@ -70,8 +70,21 @@ class RunStarted(msgspec.Struct, array_like=True, tag="run-started", gc=False):
     shoal: str
     host: str
     pid: int
-    environment: bytes
     config: str
+
+
+class EnvironmentSeen(msgspec.Struct, array_like=True, tag="environment", gc=False):
+    """What is installed where the run's session lives.
+
+    Args:
+        time: when.
+        digest: of ``packages``.
+        packages: ``name==version``, sorted.
+    """
+
+    time: float
+    digest: bytes
+    packages: list[str]
 
 
 class TaskSubmitted(msgspec.Struct, array_like=True, tag="submitted"):
@@ -226,6 +239,7 @@ class PoolEnded(msgspec.Struct, array_like=True, tag="pool-ended", gc=False):
 
 Event = (
     RunStarted
+    | EnvironmentSeen
     | TaskSubmitted
     | TaskLaunched
     | AttemptStarted

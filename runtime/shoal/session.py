@@ -11,7 +11,7 @@ from typing import Any, Self
 from shoal.callbacks import drain
 from shoal.engine import Engine
 from shoal.errors import ConfigurationError, ShoalError, UnknownExecutor
-from shoal.events import CellRef, RunEnded
+from shoal.events import CellRef, Event, RunEnded
 from shoal.executors.executor import Call, Executor
 from shoal.futures import TaskFuture
 from shoal.outcome import clean
@@ -194,6 +194,10 @@ class Session:
             self._log.flush()
             self._view.apply(self._reader.read())
             return self._view
+
+    def note(self, event: Event) -> None:
+        """Add a fact to the run's log."""
+        self._log.append(event)
 
     def close(self, reason: ShoalError | None = None) -> int:
         """End the session: unfinished futures get ``reason`` (default :class:`SessionClosed`), executors end.

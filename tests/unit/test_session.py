@@ -22,7 +22,7 @@ class Thing:
 
 
 def start(folder: Path, executors: list[ManualExecutor], retries: int = 0) -> Session:
-    event = RunStarted(0.0, "run", "3.11", "0", "host", 1, b"", "{}")
+    event = RunStarted(0.0, "run", "3.11", "0", "host", 1, "{}")
     return Session(executors, "run", folder / "run", retries, event)
 
 
