@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from shoal.config import current
-from shoal.errors import ConfigurationError, UnknownOption
+from shoal.errors import ConfigurationError, ShoalError, UnknownOption
 from shoal.futures import TaskFuture
 from shoal.place import in_task
 from shoal.serialize import FunctionImage, InlineApp
@@ -52,6 +52,12 @@ class PythonApp(Generic[P, R]):
         """
         if in_task():
             return InlineApp(self.__wrapped__)(*args, **kwargs)  # type: ignore[return-value, attr-defined]
+        try:
+            return self._submit(args, kwargs)
+        except ShoalError as error:
+            raise error.with_traceback(None) from None  # the caller's line and the sentence, not our insides
+
+    def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskFuture[R]:
         return current(start=True).submit(self._image, args, kwargs, executors=self._executors, retries=self._retries)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:

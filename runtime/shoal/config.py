@@ -74,18 +74,24 @@ def load(config: Config | None = None) -> Session:
     Raises:
         ConfigurationError: the configuration cannot work; the message says what to write.
         PoolNotFound: an executor attaches to a pool that does not exist.
+
+    A session that runs is ended only once the new one is there: a mistake in the configuration costs nothing.
     """
     global _current
-    config = config or Config()
+    given: object = Config() if config is None else config
+    if not isinstance(given, Config):
+        raise ConfigurationError("load(config)", given, "give a Config, as in shoal.load(shoal.Config(...))")
+    config = given
     with _lock:
         if _current is not None:
             known, session = _current
             if known == config and session.usable():
                 return session
-            _replace(session)
-            _current = None
+        former = _current
         session = _build(config)
         _current = (config, session)
+        if former is not None:
+            _replace(former[1])
         return session
 
 

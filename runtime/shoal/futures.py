@@ -266,6 +266,16 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         """Refused: a future has no items before it has its value."""
         raise TypeError(f"{self!r} is not a sequence: write .result() first, or pass it to an app")
 
+    def __getitem__(self, key: object) -> NoReturn:
+        """Refused, as ``__iter__``."""
+        self.__iter__()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """An unknown attribute is an error, and makes no task; it may be one of the value."""
+        raise AttributeError(
+            f"a {type(self).__name__} has no attribute '{name}'; for one of its value write .result().{name}"
+        )
+
     def __bool__(self) -> bool:
         """Always true, as any object; written out since ``__iter__`` is."""
         return True

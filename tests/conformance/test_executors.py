@@ -335,3 +335,24 @@ def test_a_future_of_another_library_that_nobody_needs_is_not_waited_for(session
     session.submit(add, (gate, 1)).cancel()
     assert session.wait(10)
     assert session.pending() == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda _: shoal.load(5),
+        lambda _: shoal.load(shoal.Config(executors=[shoal.HighThroughputExecutor(pool="typo")])),
+        lambda folder: shoal.load(shoal.Config(run_dir=folder / "file" / "runs")),
+    ],
+    ids=["no config", "no such pool", "no folder"],
+)
+def test_a_load_that_fails_leaves_the_session_alone(bad: Callable[[Path], Any], tmp_path: Path) -> None:
+    """The mistake is named, and what runs goes on."""
+    (tmp_path / "file").touch()
+    shoal.clear()
+    session = shoal.load(threads(tmp_path))
+    with pytest.raises(shoal.ShoalError):
+        bad(tmp_path)
+    assert shoal.current() is session
+    assert session.submit(add, (1,)).result(30) == 1
+    shoal.clear()

@@ -64,6 +64,15 @@ def test_a_future_cannot_be_copied_or_pickled(way: Any) -> None:
         way(made())
 
 
+def test_what_only_the_value_has_is_an_error_that_helps() -> None:
+    """Items and methods of the value: the message says to write .result()."""
+    for use in (lambda f: f[0], list, lambda f: f.append(1)):
+        with pytest.raises((TypeError, AttributeError), match=r"\.result\(\)"):
+            use(made())
+    assert made()
+    assert not hasattr(made(), "append")
+
+
 def test_an_unknown_attribute_is_an_error() -> None:
     """A typo makes no task."""
     with pytest.raises(AttributeError):

@@ -45,6 +45,9 @@ __all__ = ["HighThroughputExecutor", "PoolExecutor"]
 _INLINE_CAPTURES = 4096
 """Captured variables up to this many bytes travel with each task; larger ones once, by digest."""
 
+_MOST_WORKERS = 1024
+"""Workers of one node; each is a process."""
+
 _PLENTY = 8
 """Outstanding attempts for each worker from which on messages are gathered rather than sent at once."""
 
@@ -70,7 +73,8 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
         """A label that can be read, positive numbers; a running pool has its provider already."""
         self.require(self.label.strip() != "" and self.label.isprintable(), "label", "give it a name")
         workers = self.max_workers_per_node
-        self.require(workers is None or workers >= 1, "max_workers_per_node", "use 1 or more, or None for one a core")
+        many = f"use 1 to {_MOST_WORKERS}, or None for one a core"
+        self.require(workers is None or 1 <= workers <= _MOST_WORKERS, "max_workers_per_node", many)
         self.require(self.start_timeout > 0, "start_timeout", "use a number of seconds above 0")
         if self.pool is not None:
             self.require(self.provider == LocalProvider(), "provider", f"leave it out: pool '{self.pool}' has its own")
