@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import sys
+import time
 from types import FunctionType
 from typing import Any
 
+from shoal.callbacks import drain
 from shoal.config import current
 from shoal.errors import CellError, NotPicklable
 from shoal.events import CellRef
@@ -21,7 +23,10 @@ from shoal_kernel.plan import Plan, make_plan
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
-__all__ = ["own_names", "start_task_cell"]
+__all__ = ["own_names", "start_task_cell", "tell_all"]
+
+_open: dict[TaskFuture[Any], None] = {}
+"""The tasks of cells whose end was not told yet."""
 
 
 def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
@@ -56,8 +61,27 @@ def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
         shell.user_ns.pop(name, None)
     strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
+    _open[future] = None
     future.add_done_callback(_Ending(shell.user_ns, before, output, strip))
     return future
+
+
+def tell_all(timeout: float) -> bool:
+    """Wait until the end of each task cell that is over was told below it.
+
+    Args:
+        timeout: seconds at most.
+
+    Returns:
+        Whether it was.
+    """
+    deadline = time.monotonic() + timeout
+    # a future is done a moment before its callbacks are given to their thread
+    while any(future.done() for future in list(_open)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return drain(max(0.0, deadline - time.monotonic()))
 
 
 class _Where:
@@ -158,6 +182,12 @@ class _Ending:
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the value, or the error, and the line's last state."""
+        try:
+            self._end(future)
+        finally:
+            _open.pop(future, None)
+
+    def _end(self, future: TaskFuture[Any]) -> None:
         self._strip.end()
         if future.cancelled():
             return

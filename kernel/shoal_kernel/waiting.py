@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from shoal.callbacks import drain
 from shoal.errors import CellError
 from shoal.futures import find_futures
 from shoal.session import Session
+from shoal_kernel.cells import tell_all
 from shoal_kernel.looks import duration
 from shoal_kernel.output import resend
 
@@ -82,7 +82,7 @@ def wait_for(shell: Any, session: Session | None, futures: list[Future[Any]] | N
         if over or (left is not None and left <= 0):
             break
         line.show(f"waiting: {words}, {duration(time.monotonic() - began)}")
-    drain(_DRAIN)  # what the tasks printed has then been shown
+    tell_all(_DRAIN)  # what the tasks printed has then been shown
     resend(shell)
     sys.stderr.flush()
     end = "all finished" if over else f"still waiting ({words})"

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from shoal import doctor
 from shoal.blocks.providers.local import LocalProvider
-from shoal.errors import ShoalError
+from shoal.config import shoal_version
+from shoal.errors import ConfigurationError, ShoalError
 from shoal.pool.control import PoolInfo, list_pools, scale_pool, start_pool, stop_pool
 
 __all__ = ["main"]
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="shoal", description="Pools of workers for notebooks and scripts.")
+    parser.add_argument("--version", action="version", version=f"shoal {shoal_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     pool = commands.add_parser("pool", help="start, list, scale and stop pools that outlive notebooks")
@@ -119,8 +121,12 @@ def _age(started: float) -> str:
 
 
 def _scale(options: argparse.Namespace) -> int:
-    status = scale_pool(options.name, options.blocks)
-    print(f"pool '{options.name}' aims at {status.target} blocks")
+    if options.blocks < 0:
+        raise ConfigurationError("blocks", options.blocks, "use 0 or more")
+    target = scale_pool(options.name, options.blocks).target
+    print(f"pool '{options.name}' aims at {target} block{'' if target == 1 else 's'}")
+    if target != options.blocks:
+        print("  (its provider's limits, given when it was started, allow no other number)")
     return 0
 
 

@@ -30,7 +30,7 @@ from shoal.executors.threads import ThreadPoolExecutor
 from shoal.session import Session
 from shoal.spec import Spec
 
-__all__ = ["Config", "clear", "current", "load"]
+__all__ = ["Config", "clear", "current", "load", "shoal_version"]
 
 ExecutorSpec = HighThroughputExecutor | ThreadPoolExecutor
 
@@ -136,7 +136,7 @@ def _build(config: Config) -> Session:
         time=time.time(),
         run=run_id,
         python=platform.python_version(),
-        shoal=_version(),
+        shoal=shoal_version(),
         host=os.uname().nodename,
         pid=os.getpid(),
         config=msgspec.json.encode(config).decode(),
@@ -164,7 +164,8 @@ def _replace(session: Session) -> None:
         print(f"Shoal: ended the previous session; {left} of its tasks had not finished.", file=sys.stderr)
 
 
-def _version() -> str:
+def shoal_version() -> str:
+    """The version that is installed; ``0`` in a source tree that is not."""
     try:
         return version("shoal")
     except PackageNotFoundError:  # run from a source tree that is not installed

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
 
+from shoal.errors import ConfigurationError
 from shoal.pool.connection import pools_folder
 
 __all__ = ["Finding", "examine"]
@@ -135,6 +136,10 @@ def _kernelspec() -> Finding:
 
 
 def _pools() -> Finding:
-    folder = pools_folder()
-    mode = folder.stat().st_mode & 0o777
-    return Finding("pools folder", f"{folder} (mode {mode:03o})", mode == 0o700, f"chmod 700 {folder}")
+    what = "pools folder"
+    try:
+        return Finding(what, str(pools_folder()))
+    except ConfigurationError as error:
+        return Finding(what, str(error.value), False, error.fix)
+    except OSError as error:
+        return Finding(what, str(error), False, "set SHOAL_HOME to a folder of yours that can be written")

@@ -35,6 +35,7 @@ def test_a_pool_is_started_listed_scaled_and_stopped(pool: str) -> None:
     assert pool in listed.stdout
     assert "lasting" in listed.stdout
     assert "aims at 2 blocks" in run("pool", "scale", pool, "2").stdout
+    assert "limits" in run("pool", "scale", pool, "3").stdout
     stopped = run("pool", "stop", pool)
     assert stopped.returncode == 0
     assert "is stopped" in stopped.stdout
@@ -71,6 +72,7 @@ def test_mistakes_get_a_sentence() -> None:
         (("pool", "stop", "nowhere"), "no pool named 'nowhere'"),
         (("pool", "start", "../x"), "letters, digits"),
         (("pool", "start", "x", "--blocks", "-1"), "init_blocks"),
+        (("pool", "scale", "x", "-1"), "0 or more"),
         (("pool", "start", "x", "--workers", "0"), "workers"),
     ):
         done = run(*words)

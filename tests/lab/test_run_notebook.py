@@ -13,10 +13,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 TOOL = Path(__file__).parents[2] / "tools" / "run_notebook.py"
 
 
-def run(folder: Path, *cells: str, arguments: tuple[str, ...] = (), kernel: str = "shoal"):
+def run(
+    folder: Path, *cells: str, arguments: tuple[str, ...] = (), kernel: str = "shoal", tags: list[str] | None = None
+):
     """Write a notebook of these cells and run it as make does."""
     notebook = new_notebook(
-        cells=[new_code_cell(source) for source in cells],
+        cells=[new_code_cell(source, metadata={"tags": tags or []}) for source in cells],
         metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
     )
     path = folder / "n.ipynb"
@@ -46,6 +48,26 @@ def test_a_failing_cell_ends_it(tmp_path: Path):
     assert "ZeroDivisionError" in done.stdout
     assert "cell 1 of 2 failed" in done.stdout
     assert "never" not in done.stdout.replace("print('never')", "")
+
+
+TASKS = "%%task\nprint('from', 'the task')\n6 * 7", "%%task\nbad = [][3]"
+
+
+def test_a_failed_task_is_seen_and_fails_the_run(tmp_path: Path):
+    """Late prints, values and tracebacks of task cells reach the terminal, and a failed task makes the exit code 1."""
+    done = run(tmp_path, *TASKS, "import shoal\n%wait", "shoal.clear()")
+    assert done.returncode == 1, done.stdout + done.stderr
+    for text in ("\nfrom the task\n", "\n42\n", "IndexError: list index out of range", "1 task failed."):
+        assert text in done.stdout, done.stdout
+    assert "task 1 'cell 2' of cell [2] failed: IndexError" in done.stdout
+    assert "without encryption" not in done.stdout + done.stderr
+
+
+def test_a_task_that_may_fail_does_not_fail_the_run(tmp_path: Path):
+    """A cell with the tag raises-exception may make a task that fails; tasks are waited for without %wait too."""
+    done = run(tmp_path, *TASKS, tags=["raises-exception"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "IndexError: list index out of range" in done.stdout
 
 
 def test_the_executed_notebook_can_be_kept(tmp_path: Path):

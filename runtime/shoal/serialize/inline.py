@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import CoroutineType
@@ -12,7 +13,17 @@ __all__ = ["InlineApp", "InlineFuture"]
 
 
 class InlineFuture(Future[Any]):
-    """The future of a call that is over when it returns."""
+    """The future of a call that is over when it returns. Where it travels, its value arrives in its place."""
+
+    def __repr__(self) -> str:
+        """How the call ended, with its value or error in short."""
+        error = self.exception()
+        ended = f"failed: {type(error).__name__}: {error}" if error is not None else reprlib.repr(self.result())
+        return f"<InlineFuture: {ended}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the value; a failed call fails whatever was to take its value along."""
+        return (_itself, (self.result(),))
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Await the value: it is there."""
@@ -50,6 +61,10 @@ class InlineApp:
     def __reduce__(self) -> tuple[Any, ...]:
         """An app that travels further stays what it is here."""
         return (InlineApp, (self.__wrapped__,))
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -6,7 +6,8 @@ Most of this is cloudpickle's; what differs is here:
   is, and never overwritten by the one that arrived: a result leaves the classes of a notebook alone. A worker forgets
   the known ones before each task (:func:`forget_classes`), so that no task sees what another did to a class.
 - ``functools.lru_cache`` objects travel without what they have cached; dictionaries with weak keys or values as their
-  present contents; apps as :class:`~shoal.serialize.inline.InlineApp`.
+  present contents; apps as :class:`~shoal.serialize.inline.InlineApp`;
+  the futures of apps that ran inside a task as their values.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def reducer_for(kind: type) -> Reducer | None:
     if is_app(kind):
         return _reduce_app
     if is_future(kind):
-        return _refuse_future
+        return _reduce_future
     if kind is LRU_WRAPPER:
         return _reduce_cached
     if kind is functools.cached_property:
@@ -105,7 +106,11 @@ def _reduce_app(app: Any) -> tuple[Any, ...]:
     return (InlineApp, (app.__shoal_function__,))
 
 
-def _refuse_future(future: Any) -> Any:
+def _reduce_future(future: Any) -> Any:
+    from shoal.serialize.inline import InlineFuture
+
+    if isinstance(future, InlineFuture):
+        return future.__reduce__()  # over, so its value can stand in its place
     raise Refused(
         type(future), "a future stands for a value that is not here", "pass it as an argument, or use its result()"
     )
