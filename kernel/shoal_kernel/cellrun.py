@@ -159,6 +159,7 @@ def _take(name: str, namespace: dict[str, Any], report: Report) -> Any:
     try:
         pack(value, f"'{name}'", copy=False)
     except NotPicklable as error:
-        report.stayed[name] = f"(a {error.type_name}) stayed on the worker: {error.reason}"
+        article = "an" if error.type_name[:1].lower() in "aeio" else "a"
+        report.stayed[name] = f"({article} {error.type_name}) stayed on the worker: {error.reason}"
         return Absent(name, report.stayed[name])
     return value

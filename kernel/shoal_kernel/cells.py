@@ -10,7 +10,7 @@ from typing import Any
 
 from shoal.callbacks import drain
 from shoal.config import current
-from shoal.errors import CellError, NotPicklable
+from shoal.errors import CellError, NotPicklable, UnknownExecutor
 from shoal.events import CellRef
 from shoal.futures import OutputFuture, TaskFuture
 from shoal.session import Session
@@ -20,6 +20,7 @@ from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.plan import Plan, make_plan
+from shoal_kernel.refusals import refuse_outside_function
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
@@ -62,7 +63,7 @@ def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
     strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
     _open[future] = None
-    future.add_done_callback(_Ending(shell.user_ns, before, output, strip))
+    future.add_done_callback(_Ending(shell.user_ns, before, plan.managed, output, strip))
     return future
 
 
@@ -122,6 +123,7 @@ def _parsed(text: str) -> ast.Module:
         raise CellError(f"line {error.lineno} is not Python ({error.msg}): {near}", "correct it") from None
     if not tree.body:
         raise CellError("the cell has no code after its %%task line", "write some, or leave %%task away")
+    refuse_outside_function(tree)
     return tree
 
 
@@ -152,6 +154,8 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
             cell=where.ref,
             on_output=where.output.stream,
         )
+    except UnknownExecutor as error:
+        raise UnknownExecutor("%%task --executor", where.executors, error.fix) from None
     except NotPicklable as error:
         what = error.what.replace(
             f"argument '{_named(error.what)}' of {where.label}", f"variable '{_named(error.what)}'"
@@ -173,12 +177,21 @@ class _Ending:
     Args:
         notebook: the notebook's variables.
         before: what the names that the cell writes held before.
+        managed: names that ``with ... as`` binds: that they cannot travel is no news.
         output: the place below the cell.
         strip: the line there.
     """
 
-    def __init__(self, notebook: dict[str, Any], before: dict[str, Any], output: CellOutput, strip: Strip) -> None:
-        self._notebook, self._before, self._output, self._strip = notebook, before, output, strip
+    def __init__(
+        self,
+        notebook: dict[str, Any],
+        before: dict[str, Any],
+        managed: frozenset[str],
+        output: CellOutput,
+        strip: Strip,
+    ) -> None:
+        self._notebook, self._before, self._managed = notebook, before, managed
+        self._output, self._strip = output, strip
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the value, or the error, and the line's last state."""
@@ -202,6 +215,7 @@ class _Ending:
         if report.shown is not None:
             self._output.value(*report.shown)
         for name, reason in [*report.missing.items(), *report.stayed.items()]:
+            silent = name in report.stayed and name in self._managed
             future: OutputFuture[Any] = outputs[name]
             kept = name in self._before and name in report.missing
             if self._notebook.get(name) is future:
@@ -209,4 +223,5 @@ class _Ending:
                 if kept:
                     self._notebook[name] = self._before[name]
             end = " It holds what it held before." if kept else ""
-            self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")
+            if not silent:
+                self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")

@@ -9,7 +9,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-__all__ = ["MUTATING_FUNCTIONS", "MUTATING_METHODS", "PURE_BUILTINS", "REFLECTION", "call_name", "roots"]
+__all__ = [
+    "MUTATING_FUNCTIONS",
+    "MUTATING_METHODS",
+    "PURE_BUILTINS",
+    "REFLECTION",
+    "call_name",
+    "is_generator",
+    "roots",
+]
 
 _MUTATING = """
 append extend insert remove pop clear sort reverse add discard update popitem setdefault appendleft popleft extendleft
@@ -60,6 +68,10 @@ slice sorted str sum tuple type zip display
 PURE_BUILTINS = frozenset(_PURE.split())
 """Built-in functions that leave their arguments as they are."""
 
+_GENERATORS = frozenset(
+    {("random", "Random"), ("numpy.random._generator", "Generator"), ("numpy.random.mtrand", "RandomState")}
+)  # by name: numpy need not be installed
+
 REFLECTION = frozenset({"exec", "eval", "globals", "locals", "vars"})
 """Built-in functions that reach names by text."""
 
@@ -70,6 +82,11 @@ def call_name(call: ast.Call) -> str:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
+
+
+def is_generator(value: object) -> bool:
+    """Whether an object is a generator of random numbers, which each method call moves on."""
+    return any((kind.__module__, kind.__name__) in _GENERATORS for kind in type(value).__mro__)
 
 
 def roots(node: ast.expr | None) -> Iterator[ast.Name]:

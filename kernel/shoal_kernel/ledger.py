@@ -31,6 +31,7 @@ class Found:
     functions: _Names = field(default_factory=set)
     classes: _Names = field(default_factory=set)
     counters: _Names = field(default_factory=set)
+    managed: _Names = field(default_factory=set)
     settled: _Names = field(default_factory=set)
     free: _Names = field(default_factory=set)
     builtins: _Names = field(default_factory=set)
@@ -107,7 +108,8 @@ class Ledger:
 
         Args:
             name: the name.
-            kind: ``imports``, ``functions``, ``classes``, or ``counters`` for the target of a loop; else empty.
+            kind: ``imports``, ``functions``, ``classes``, or ``counters`` for the target of a loop,
+                ``managed`` for that of a ``with``; else empty.
         """
         scope = next(scope for scope in reversed(self.scopes) if scope.kind != "comprehension")
         if scope is self.cell or name in scope.globals:

@@ -138,6 +138,8 @@ def _wait_options(line: str) -> tuple[list[str], float | None]:
         given = words[place + 1 : place + 2]
         try:
             timeout = float(given[0])
+            if not timeout >= 0:  # neither negative nor nan
+                raise ValueError(given[0])
         except (IndexError, ValueError):
             raise CellError(
                 f"%wait --timeout {' '.join(given)}: that is no number of seconds", "write --timeout 30"

@@ -225,7 +225,7 @@ class _Binding(_Branching):
         for item in node.items:
             self.visit(item.context_expr)
             if item.optional_vars is not None:
-                self.bind(item.optional_vars, [root.id for root in roots(item.context_expr)])
+                self.bind(item.optional_vars, [root.id for root in roots(item.context_expr)], "managed")
         calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
         if any(call_name(call) in _SUPPRESSORS for call in calls):
             self.perhaps(*node.body)

@@ -48,6 +48,7 @@ class CellNames(msgspec.Struct, frozen=True):
         functions: the part of ``writes`` that is bound by ``def``.
         classes: the part of ``writes`` that is bound by ``class``.
         counters: the part of ``writes`` that is only bound as the target of a ``for``.
+        managed: the part of ``writes`` that is only bound by ``with ... as``.
         if_loop_is_empty: the part of ``reads`` and ``maybe`` that is there only because a loop may run not at all.
         free: names that functions and classes defined in the cell look up in the notebook when they are called.
         builtins: names of builtins that are loaded (the notebook may have bound them to something else).
@@ -68,6 +69,7 @@ class CellNames(msgspec.Struct, frozen=True):
     functions: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
     counters: frozenset[str] = frozenset()
+    managed: frozenset[str] = frozenset()
     if_loop_is_empty: frozenset[str] = frozenset()
     free: frozenset[str] = frozenset()
     builtins: frozenset[str] = frozenset()
@@ -117,7 +119,8 @@ def analyse(source: str | ast.Module) -> CellNames:
         imports=frozenset(found.imports),
         functions=frozenset(found.functions),
         classes=frozenset(found.classes),
-        counters=frozenset((found.counters & found.writes) - found.settled),
+        counters=frozenset((found.counters & found.writes) - found.settled - found.managed),
+        managed=frozenset((found.managed & found.writes) - found.settled - found.counters),
         if_loop_is_empty=frozenset(reads_or_maybe - likely),
         free=frozenset(found.free - bound),
         builtins=frozenset(found.builtins),

@@ -18,8 +18,10 @@ from typing import Any
 
 from shoal.apps import PythonApp
 from shoal.errors import CellError
+from shoal_kernel.effects import is_generator
 from shoal_kernel.names import CellNames, Note, analyse
 from shoal_kernel.options import TaskOptions
+from shoal_kernel.refusals import refuse_results
 
 __all__ = ["Plan", "make_plan"]
 
@@ -58,7 +60,8 @@ class Plan:
         deleted: names that the cell deletes for certain.
         existing: those of ``deleted`` whose values need not travel.
         classes: classes that are defined in the notebook and travel to the worker.
-        told: the outputs that are worth naming to people: loop variables are left out.
+        told: the outputs that are worth naming to people: loop variables and those of ``with`` are left out.
+        managed: the outputs that are only bound by ``with ... as``; most are over by the end of the cell.
     """
 
     local: list[ast.stmt] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Plan:
     existing: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    managed: frozenset[str] = frozenset()
 
 
 def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> Plan:
@@ -84,6 +88,7 @@ def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], op
     """
     names = analyse(tree)
     _refuse_hiding(names.notes)
+    refuse_results(tree, names, {name for name in found if isinstance(notebook[name], Future)})
     plan = Plan()
     plan.local, local_names = _local(tree, notebook)
     plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
@@ -91,7 +96,8 @@ def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], op
     plan.inputs = _inputs(names, notebook, found, options)
     plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
     plan.outputs = _outputs(names, notebook, found, options, local_names | set(plan.deleted))
-    plan.told = [name for name in plan.outputs if name not in names.counters]
+    plan.managed = names.managed
+    plan.told = [name for name in plan.outputs if name not in names.counters | names.managed]
     return plan
 
 
@@ -146,7 +152,7 @@ def _inputs(names: CellNames, notebook: Mapping[str, Any], found: set[str], opti
     if options.reads is not None:
         for name in options.reads:
             if name not in found:
-                raise CellError(f"-i {name}: there is no variable '{name}' here", _suggest(name, found))
+                raise CellError(f"-i {name}: there is no variable '{name}' here", _suggest(name, found, ()))
         return list(options.reads)
     for name in sorted(names.reads):
         if name not in found and name not in names.writes:
@@ -157,8 +163,8 @@ def _inputs(names: CellNames, notebook: Mapping[str, Any], found: set[str], opti
     return sorted(name for name in wanted - unlikely if name in found and name not in names.imports)
 
 
-def _suggest(name: str, found: Collection[str]) -> str:
-    known = [other for other in [*found, *dir(builtins)] if not other.startswith("_")]
+def _suggest(name: str, found: Collection[str], others: Iterable[str] = dir(builtins)) -> str:
+    known = [other for other in [*found, *others] if not other.startswith("_")]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     return f"write '{near[0]}', if that is meant" if near else "run the cell that defines it first"
 
@@ -172,7 +178,7 @@ def _outputs(
     if options.writes is not None:
         for name in options.writes:
             if name not in names.changed and name not in found:
-                raise CellError(f"-o {name}: the cell does not write '{name}'", _suggest(name, names.changed))
+                raise CellError(f"-o {name}: the cell does not write '{name}'", _suggest(name, names.changed, ()))
         return list(options.writes)
     for name in sorted(names.item_writes - names.writes):
         if name in found and isinstance(notebook[name], type):
@@ -185,6 +191,8 @@ def _outputs(
         for name in (names.item_writes | names.mutators) - names.writes
         if name in found and not isinstance(notebook[name], _FIXED)
     }
+    drawn = names.method_calls | names.passed
+    changed |= {name for name in drawn - names.writes if name in found and is_generator(notebook[name])}
     return sorted((names.writes | changed) - without - _THROWN_AWAY)
 
 

@@ -30,9 +30,13 @@ def tasks_text(session: Session, wanted: str, now: float) -> str:
         rows = [_row(view, tid, now) for tid in found[-_MOST_ROWS:]]
         totals = ", ".join(f"{count:,} {STATE_NAMES[code]}" for code, count in enumerate(view.counts) if count)
         total = len(view)
-    lines = [f"{total:,} tasks: {totals}" if total else "no tasks yet: call an app, or begin a cell with %%task"]
+    lines = [
+        f"{total:,} {'task' if total == 1 else 'tasks'}: {totals}"
+        if total
+        else "no tasks yet: call an app, or begin a cell with %%task"
+    ]
     if wanted:
-        lines.append(f"{len(found):,} of them match '{wanted}'")
+        lines.append(f"{len(found):,} of them {'matches' if len(found) == 1 else 'match'} '{wanted}'")
     if len(found) > len(rows):
         lines.append(f"showing the last {len(rows)} of {len(found):,}")
     if rows:
@@ -73,7 +77,8 @@ def blocks_text(session: Session) -> str:
 
 def _executor(label: str, kind: str, status: PoolStatus) -> str:
     workers = sum(manager.workers for manager in status.managers)
-    head = f"{label} ({kind}): {workers} workers; {status.queued:,} queued, {status.running:,} running, {status.done:,} done"
+    noun = "worker" if workers == 1 else "workers"
+    head = f"{label} ({kind}): {workers} {noun}; {status.queued:,} queued, {status.running:,} running, {status.done:,} done"
     lines = [head]
     now = time.time()
     if status.blocks:

@@ -231,7 +231,9 @@ def _layout(nodes: Sequence[_Node], style: _Style) -> list[tuple[float, float]]:
         for order, number in enumerate(layer):
             column, row = divmod(order, used)
             inside = min(used, len(layer) - column * used)
-            places[number] = (left + column * style.column, ((tallest - inside) / 2 + row) * style.row)
+            # every other column stands half a row lower, so that no row looks like a chain
+            top = (tallest - used) / 2 + (used - inside) // 2 + column % 2 / 2
+            places[number] = (left + column * style.column, (top + row) * style.row)
         left += (columns - 1) * style.column + style.layer
     return places
 

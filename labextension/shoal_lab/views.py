@@ -16,6 +16,9 @@ __all__ = ["VERSION", "describe", "list_pools", "scale_pool", "start_pool", "sto
 
 VERSION = version("shoal")
 
+_MOST = 1024
+"""The most workers of a node, and blocks of a pool, that a form can ask for."""
+
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -34,6 +37,8 @@ def start_pool(body: bytes) -> PoolList:
         ShoalError: it did not come up, or the options cannot work.
     """
     wanted = _read(body, StartPool)
+    for field in ("max_workers_per_node", "init_blocks", "max_blocks"):
+        _limit(field, getattr(wanted, field))
     provider = LocalProvider(init_blocks=wanted.init_blocks, max_blocks=wanted.max_blocks)
     control.start_pool(wanted.name, provider=provider, max_workers_per_node=wanted.max_workers_per_node)
     return list_pools()
@@ -49,7 +54,9 @@ def scale_pool(name: str, body: bytes) -> PoolList:
     Raises:
         ShoalError: there is no such pool, or it does not answer.
     """
-    control.scale_pool(name, _read(body, ScalePool).blocks)
+    blocks = _read(body, ScalePool).blocks
+    _limit("blocks", blocks)
+    control.scale_pool(name, blocks)
     return list_pools()
 
 
@@ -78,8 +85,14 @@ def describe(error: ShoalError) -> tuple[int, ErrorBody]:
 def _read(body: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(kind.__name__, body.decode(errors="replace"), str(error)) from None
+
+
+def _limit(field: str, value: int | None) -> None:
+    """A slip of a finger in a form must not start processes without end."""
+    if value is not None and value > _MOST:
+        raise ConfigurationError(field, value, f"write {_MOST} or less; for more, start the pool from Python")
 
 
 def _pool(info: control.PoolInfo) -> Pool:

@@ -163,7 +163,7 @@ class NotPicklable(SerializationError, TypeError):
 
     def __init__(self, what: str, type_name: str, reason: str, fix: str = "") -> None:
         fix = fix or "create it inside the task, or run the task on a ThreadPoolExecutor"
-        super().__init__(f"{what} (a {type_name}) cannot be sent to a worker: {reason}. Fix: {fix}.")
+        super().__init__(f"{what} ({_a(type_name)}) cannot be sent to a worker: {reason}. Fix: {fix}.")
         self.what, self.type_name, self.reason, self.fix = what, type_name, reason, fix
 
 
@@ -395,6 +395,10 @@ class CellError(ShoalError):
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(f"{reason}. Fix: {fix}.")
         self.reason, self.fix = reason, fix
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
 
 
 def _short(value: object) -> str:

@@ -311,7 +311,7 @@ def test_tasks_lists_and_filters(kernel: Kernel) -> None:
     assert "failing" in failed
     assert "listed" not in failed
     assert "invalid literal" in kernel.good("%tasks failing").text()
-    assert "1 of them match 'listed'" in kernel.good("%tasks listed").text()
+    assert "1 of them matches 'listed'" in kernel.good("%tasks listed").text()
     assert "0 of them match" in kernel.good("%tasks 999999").text()
 
 
@@ -393,3 +393,41 @@ def test_the_extension_can_be_loaded_again(kernel: Kernel) -> None:
     cell = kernel.good("%%task\nprint('still here')")
     ended(kernel)
     assert cell.text() == "still here\n"
+
+
+def test_apps_in_a_task_cell_give_their_values(kernel: Kernel) -> None:
+    """Futures of apps that are called inside a task cell come back as values; a failed one fails the cell."""
+    kernel.good("@python_app\ndef score(c):\n    return 10 // c")
+    kernel.good("%%task\nscores = {c: score(c) for c in (1, 2)}")
+    assert kernel.value("scores.result()") == "{1: 10, 2: 5}"
+    cell = kernel.good("%%task\nnothing = [score(0)]")
+    ended(kernel)
+    assert "ZeroDivisionError" in cell.errors[0]
+
+
+def test_an_unknown_executor_names_the_option(kernel: Kernel) -> None:
+    """What the line of the cell says wrong is named as it stands there."""
+    cell = kernel.run("%%task --executor nowhere\nx = 1")
+    assert "--executor = 'nowhere': this session has: pool" in cell.errors[0]
+
+
+def test_files_of_with_stay_silently(kernel: Kernel) -> None:
+    """A file that ``with`` opens does not travel, which is no news; the name is gone."""
+    cell = kernel.good("%%task\nimport os\nwith open(os.devnull) as fh: empty = fh.read()")
+    ended(kernel)
+    assert cell.text("stderr") == ""
+    assert kernel.value("(empty.result(), 'fh' in globals())") == "('', False)"
+
+
+def test_a_generator_moves_on(kernel: Kernel) -> None:
+    """Two task cells that draw from one generator draw other numbers."""
+    kernel.good("import random\nrng = random.Random(3)\nwanted = random.Random(3)")
+    kernel.good("%%task\none = rng.random()")
+    kernel.good("%%task\ntwo = rng.random()")
+    assert kernel.value("[one.result(), two.result()] == [wanted.random(), wanted.random()]") == "True"
+
+
+@pytest.mark.parametrize("given", ["-1", "nan"])
+def test_wait_refuses_times_that_are_none(kernel: Kernel, given: str) -> None:
+    """A time below zero, and one that is no number, cannot be waited."""
+    assert "that is no number of seconds" in kernel.run(f"%wait --timeout {given}").errors[0]

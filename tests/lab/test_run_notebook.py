@@ -57,7 +57,7 @@ def test_a_failed_task_is_seen_and_fails_the_run(tmp_path: Path):
     """Late prints, values and tracebacks of task cells reach the terminal, and a failed task makes the exit code 1."""
     done = run(tmp_path, *TASKS, "import shoal\n%wait", "shoal.clear()")
     assert done.returncode == 1, done.stdout + done.stderr
-    for text in ("\nfrom the task\n", "\n42\n", "IndexError: list index out of range", "1 task failed."):
+    for text in ("\nfrom the task\n", "\n42\n", "IndexError\x1b[0m: list index out of range", "1 task failed."):
         assert text in done.stdout, done.stdout
     assert "task 1 'cell 2' of cell [2] failed: IndexError" in done.stdout
     assert "without encryption" not in done.stdout + done.stderr
@@ -67,7 +67,7 @@ def test_a_task_that_may_fail_does_not_fail_the_run(tmp_path: Path):
     """A cell with the tag raises-exception may make a task that fails; tasks are waited for without %wait too."""
     done = run(tmp_path, *TASKS, tags=["raises-exception"])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "IndexError: list index out of range" in done.stdout
+    assert "IndexError\x1b[0m: list index out of range" in done.stdout
 
 
 def test_the_executed_notebook_can_be_kept(tmp_path: Path):

@@ -111,6 +111,7 @@ def test_what_the_form_leaves_out_has_a_default(control: Control):
         b'{"name": "c", "init_blocks": "2"}',
         b'{"name": "c", "colour": "red"}',
         b"\xff",
+        b'{"name": "\xff"}',
     ],
 )
 def test_a_body_that_is_no_form_is_refused(control: Control, body: bytes):
@@ -124,6 +125,16 @@ def test_options_that_cannot_work_are_refused(control: Control):
     """The provider checks its own options; fewer blocks at most than at first cannot be."""
     with pytest.raises(ConfigurationError, match="block"):
         views.start_pool(b'{"name": "c", "init_blocks": 3, "max_blocks": 1}')
+    assert control.asked == []
+
+
+@pytest.mark.parametrize("field", ["max_workers_per_node", "init_blocks", "max_blocks"])
+def test_more_than_a_form_may_ask_for_is_refused(control: Control, field: str):
+    """Workers of a node and blocks are capped, and the limit is said."""
+    with pytest.raises(ConfigurationError, match=f"{field} = 1025: write 1024 or less"):
+        views.start_pool(f'{{"name": "c", "{field}": 1025}}'.encode())
+    with pytest.raises(ConfigurationError, match="blocks = 1025: write 1024 or less"):
+        views.scale_pool("a", b'{"blocks": 1025}')
     assert control.asked == []
 
 

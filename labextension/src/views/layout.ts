@@ -26,8 +26,9 @@ const MOST_ROWS = 24;
 /**
  * Place a graph in layers from left to right: x by the longest way from a source, y near the mean of what it takes.
  *
- * A layer of many nodes is folded into several columns, so that a wide fan stays a compact block. Nodes must come after
- * what they depend on; a dependency on a later node (groups that depend on each other) is left out of the layering.
+ * A layer of many nodes is folded into several columns, so that a wide fan stays a compact block; every other column stands
+ * half a row lower, so that the edges of one pass between the nodes of the next, and no row looks like a chain. Nodes must
+ * come after what they depend on; a dependency on a later node (groups that depend on each other) is left out of the layering.
  */
 export function layOut(nodes: readonly LayoutNode[], spacing: Spacing): Layout {
   const depth = depths(nodes);
@@ -44,12 +45,13 @@ export function layOut(nodes: readonly LayoutNode[], spacing: Spacing): Layout {
       const column = Math.floor(place / used);
       const inColumn = Math.min(used, layer.length - column * used);
       x[node] = left + column * spacing.column;
-      y[node] = ((tallest - inColumn) / 2 + (place % used)) * spacing.row;
+      const top = (tallest - used) / 2 + Math.floor((used - inColumn) / 2) + (column % 2) / 2;
+      y[node] = (top + (place % used)) * spacing.row;
     });
     left += (columns - 1) * spacing.column + spacing.layer;
   }
   const width = Math.max(0, left - spacing.layer);
-  return { x, y, depth, width, height: Math.max(0, tallest - 1) * spacing.row };
+  return { x, y, depth, width, height: y.reduce((most, each) => Math.max(most, each), 0) };
 }
 
 function depths(nodes: readonly LayoutNode[]): Int32Array {

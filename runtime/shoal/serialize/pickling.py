@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from shoal.errors import NotPicklable
 from shoal.outcome import Payload
 from shoal.serialize.reducers import (
+    CallFailed,
     Refused,
     cloudpickle_is_loaded,
     load_cloudpickle,
@@ -116,6 +117,7 @@ def pack(obj: Any, what: str = "the object", copy: bool = True) -> Payload:
 
     Raises:
         NotPicklable: the object, or something in it, cannot be pickled.
+        Exception: what an app raised that was called inside a task, if its future is in the object.
     """
     kind = type(obj)
     if kind in SMALL or kind is str or (kind is bytes and len(obj) < OUT_OF_BAND):
@@ -125,6 +127,8 @@ def pack(obj: Any, what: str = "the object", copy: bool = True) -> Payload:
     payload, error = try_dump(lambda: write(Pickler, obj, copy))
     if payload is None:
         assert error is not None
+        if isinstance(error, CallFailed):
+            raise error.error
         raise refusal(error, what, kind) from error
     return payload
 

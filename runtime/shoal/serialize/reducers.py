@@ -23,6 +23,7 @@ from typing import Any
 from shoal.serialize.references import LRU_WRAPPER, by_reference
 
 __all__ = [
+    "CallFailed",
     "Reducer",
     "Refused",
     "cloudpickle_is_loaded",
@@ -44,6 +45,18 @@ class Refused(Exception):
     def __init__(self, kind: type, reason: str, fix: str) -> None:
         super().__init__(reason)
         self.type_name, self.reason, self.fix = kind.__name__, reason, fix
+
+
+class CallFailed(Exception):
+    """Raised while pickling, where the value of an app that failed inside the task was to travel.
+
+    Args:
+        error: what the app raised.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 # --------------------------------------------------------------------------- which kinds are special
@@ -110,7 +123,10 @@ def _reduce_future(future: Any) -> Any:
     from shoal.serialize.inline import InlineFuture
 
     if isinstance(future, InlineFuture):
-        return future.__reduce__()  # over, so its value can stand in its place
+        error = future.exception()
+        if error is not None:
+            raise CallFailed(error)
+        return future.__reduce__()  # it is over: its value stands in its place
     raise Refused(
         type(future), "a future stands for a value that is not here", "pass it as an argument, or use its result()"
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future
+from random import Random
 from typing import Any
 
 import pytest
+from numpy.random import RandomState, default_rng
 
 from shoal.errors import CellError
 from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.plan import Plan, make_plan
+from shoal_kernel.refusals import refuse_outside_function
 
 
 def plan(cell: str, line: str = "", **notebook: Any) -> Plan:
@@ -131,6 +134,56 @@ def test_refusals(cell: str, line: str, said: str) -> None:
     """A cell that cannot become a task is refused with the line and the fix."""
     with pytest.raises(CellError, match=said):
         plan(cell, line, table={}, Kind=type("Kind", (), {}))
+
+
+def test_generators_of_random_numbers_come_back() -> None:
+    """Drawing from one moves it on, so that the notebook gets it back; other methods' objects stay."""
+    made = plan("a = rng.normal()\nb = table.get(1)\nc = r.random()", rng=default_rng(0), table={}, r=Random(1))
+    assert made.outputs == ["a", "b", "c", "r", "rng"]
+    assert plan("a = rs.rand(2)", rs=RandomState(0)).outputs == ["a", "rs"]
+
+
+def test_names_of_with_are_not_told_to_people() -> None:
+    """They come back if they can, and nothing is said if they cannot."""
+    made = plan("with open('f') as fh: a = fh.read()")
+    assert made.told == ["a"]
+    assert made.managed == {"fh"}
+    assert plan("with open('f') as fh: pass\nfh = 1").managed == frozenset()
+
+
+@pytest.mark.parametrize("cell", ["b = f.result()", "b = await f", "if 1:\n  print(f.result(timeout=3))"])
+def test_asking_a_value_for_its_result_is_refused(cell: str) -> None:
+    """A future of the notebook is its value in a task cell."""
+    with pytest.raises(CellError, match=r"'f' is already its value in a task cell.*leave (\.result\(\)|await) away"):
+        plan(cell, f=Future[Any]())
+
+
+@pytest.mark.parametrize(
+    "cell", ["f = make()\nf.result()", "[f.result() for f in make()]", "def g(f): return f.result()"]
+)
+def test_other_results_may_be_asked_for(cell: str) -> None:
+    """Only a name that holds a future of the notebook is refused."""
+    plan(cell, f=Future[Any](), make=list)
+
+
+@pytest.mark.parametrize("cell", ["return 1", "x = 1\nif x:\n  return", "yield 2", "class A:\n  x = yield"])
+def test_return_outside_of_a_function_is_refused(cell: str) -> None:
+    """Python parses it, so that only the worker would notice."""
+    with pytest.raises(CellError, match="outside of a function"):
+        refuse_outside_function(parse(cell))
+
+
+def test_return_in_a_function_is_fine() -> None:
+    """Functions, methods and lambdas have their own."""
+    refuse_outside_function(parse("def f(): return 1\nclass A:\n  def g(self): yield 1\nh = lambda: (yield)"))
+
+
+@pytest.mark.parametrize("option", ["-i lis", "-o lis"])
+def test_options_suggest_variables_only(option: str) -> None:
+    """A builtin cannot be taken along or brought back."""
+    with pytest.raises(CellError) as caught:
+        plan("a = 1", option)
+    assert "list" not in str(caught.value)
 
 
 def test_names_that_the_cell_may_set_itself_are_not_asked_for() -> None:

@@ -72,6 +72,21 @@ test('no two nodes stand on one place, however wide the fan', () => {
   assert.ok(place.width / place.height < 8, 'a wide fan is folded');
 });
 
+test('a folded layer does not look like a chain: neighbours in a row stand half a row apart', () => {
+  for (const count of [7, 30, 41, 250]) {
+    const nodes = [{ deps: [] }, ...Array.from({ length: count }, () => ({ deps: [0] }))];
+    const place = layOut(nodes, spacing);
+    const fan = nodes.map((_, node) => node).slice(1);
+    const columns = [...new Set(fan.map(node => place.x[node]))].sort((a, b) => a - b);
+    assert.ok(columns.length > 1);
+    const heights = columns.map(x => new Set(fan.filter(node => place.x[node] === x).map(node => place.y[node])));
+    heights.slice(1).forEach((those, column) => {
+      assert.ok([...those].every(y => !heights[column].has(y)));
+    });
+    assert.equal(place.height, Math.max(...place.y));
+  }
+});
+
 test('groups that depend on each other are laid out all the same', () => {
   const place = layOut([{ deps: [1] }, { deps: [0] }], spacing);
   assert.deepEqual([...place.depth], [0, 1]);

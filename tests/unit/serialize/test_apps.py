@@ -107,6 +107,27 @@ def test_an_inline_future_is_a_future():
     assert isinstance(InlineApp(int)("3"), InlineFuture)
 
 
+def test_an_inline_future_travels_as_its_value():
+    """In a result, futures of apps that ran inside the task are their values; a shared one stays shared."""
+    made = InlineApp(lambda x: [x])
+    one = made(1)
+    back = unpack(pack({"a": one, "b": [one], "c": made(2)}))
+    assert back == {"a": [1], "b": [[1]], "c": [2]}
+    assert back["a"] is back["b"][0]
+
+
+def test_a_failed_inline_future_fails_what_takes_it_along():
+    """What the app raised is raised where its value was to travel, as itself."""
+    with pytest.raises(ValueError, match="'x'"):
+        pack([InlineApp(int)("x")])
+
+
+def test_an_inline_future_tells_how_it_ended():
+    """Its text has the value, or the error."""
+    assert repr(InlineApp(int)("3")) == "<InlineFuture: 3>"
+    assert repr(InlineApp(int)("x")).startswith("<InlineFuture: failed: ValueError: invalid literal")
+
+
 def test_arguments_without_futures_are_passed_as_they_are():
     """Only what holds a future is copied."""
     point = namedtuple("Point", "x y")
