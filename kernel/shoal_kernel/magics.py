@@ -10,8 +10,8 @@ from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
+from shoal.containers import find_futures
 from shoal.errors import CellError, NoSession, ShoalError
-from shoal.futures import find_futures
 from shoal.session import Session
 from shoal_kernel.cells import own_names, start_task_cell
 from shoal_kernel.errors import short

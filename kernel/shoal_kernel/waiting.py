@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from shoal.containers import find_futures
 from shoal.errors import CellError
-from shoal.futures import find_futures
 from shoal.session import Session
 from shoal_kernel.cells import tell_all
 from shoal_kernel.looks import duration

@@ -104,18 +104,24 @@ def current(start: bool = False) -> Session:
     Raises:
         NoSession: there is none, and ``start`` is False.
     """
-    known = _current
-    if known is not None and not known[1].closed and known[1].owns_process():
-        return known[1]
+    running = _running()
+    if running is not None:
+        return running
     with _lock:
-        if _current is not None and _current[1] is not (known and known[1]):
-            return current(start)  # another thread has loaded one meanwhile
+        running = _running()  # another thread may have loaded one meanwhile
+        if running is not None:
+            return running
         if not start:
             raise NoSession("no session is loaded; call shoal.load() first")
         session = load()
         slots = sum(executor.slots() for executor in session.executors.values())
         print(f"Shoal: no session was loaded; started the default one with {slots} local workers.", file=sys.stderr)
         return session
+
+
+def _running() -> Session | None:
+    known = _current
+    return known[1] if known is not None and not known[1].closed and known[1].owns_process() else None
 
 
 def clear() -> None:

@@ -1,4 +1,4 @@
-"""Futures of tasks, and finding them in arguments.
+"""Futures of tasks.
 
 :class:`TaskFuture` is a ``concurrent.futures.Future`` (``wait``, ``as_completed`` and ``asyncio.wrap_future`` work on it)
 and awaitable. It differs inside in three ways. Its Condition is made only when somebody waits, since a plain one takes
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError, Future
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -20,7 +20,7 @@ from shoal.callbacks import call_back
 from shoal.errors import DependencyError, SessionError
 from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Skipped, Value, in_one_line
 
-__all__ = ["OutputFuture", "Owner", "TaskFuture", "ValueFuture", "find_futures", "replace_futures"]
+__all__ = ["OutputFuture", "Owner", "TaskFuture", "ValueFuture"]
 
 T = TypeVar("T")
 
@@ -380,49 +380,3 @@ class TaskFuture(ValueFuture[T]):
         if not self.outputs:
             return super()._load(value)
         return {name: output.result() for name, output in self.outputs.items()}
-
-
-def find_futures(tree: object) -> list[Future[Any]]:
-    """The futures in nested lists, tuples, sets and dicts, each once, in the order found."""
-    found: dict[int, Future[Any]] = {}
-    stack: list[Any] = [tree]
-    seen: set[int] = set()
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Future):
-            found.setdefault(id(item), item)
-        elif isinstance(item, list | tuple | set | frozenset | dict) and id(item) not in seen:
-            seen.add(id(item))
-            stack.extend(reversed([*item.keys(), *item.values()] if isinstance(item, dict) else list(item)))
-    return list(found.values())
-
-
-def replace_futures(tree: Any, values: Mapping[int, Any]) -> Any:
-    """A copy of ``tree`` with each future replaced by ``values[id(future)]``; parts without futures are not copied."""
-    if isinstance(tree, Future):
-        return values[id(tree)]
-    if isinstance(tree, dict):
-        pairs = [(replace_futures(k, values), replace_futures(v, values)) for k, v in tree.items()]
-        if all(k is a and v is b for (k, v), (a, b) in zip(pairs, tree.items(), strict=True)):
-            return tree
-        return type(tree)(pairs) if type(tree) is dict else _refill(tree, pairs)
-    if isinstance(tree, list | tuple | set | frozenset):
-        items = [replace_futures(item, values) for item in tree]
-        if all(new is old for new, old in zip(items, tree, strict=True)):
-            return tree
-        return _rebuild(tree, items)
-    return tree
-
-
-def _rebuild(tree: Any, items: Iterable[Any]) -> Any:
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a named tuple takes its items one by one
-        return type(tree)(*items)
-    return type(tree)(items)
-
-
-def _refill(tree: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Keep a dict subclass (and its default factory, its order) but not its contents."""
-    copy = tree.copy()
-    copy.clear()
-    copy.update(pairs)
-    return copy

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shoal.containers import find_futures, replace_futures
 from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.futures import ValueFuture, find_futures, replace_futures
+from shoal.futures import ValueFuture
 from shoal.outcome import Failure, Held, Raised, split_outputs
 from shoal.wire.messages import PoolStatus
 
@@ -25,7 +26,7 @@ class _PreparedManually:
 
     def arguments_with(self, inputs: Sequence[ValueFuture[Any]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         objects = {id(original): source.result() for original, source in zip(self.inputs, inputs, strict=True)}
-        args, kwargs = replace_futures((self.call.args, self.call.kwargs), objects)
+        args, kwargs = replace_futures((self.call.args, self.call.kwargs), lambda future: objects[id(future)])
         return args, kwargs
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from shoal.containers import find_futures, replace_futures
 from shoal.errors import ConfigurationError
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.futures import find_futures, replace_futures
 from shoal.outcome import Held, Raised, Value, split_outputs
 from shoal.place import enter_thread
 from shoal.spec import Spec
@@ -157,7 +157,11 @@ def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]
             id(original): source.result()
             for original, source in zip(attempt.prepared.inputs, attempt.inputs, strict=True)
         }
-        args, kwargs = replace_futures((call.args, call.kwargs), objects) if objects else (call.args, call.kwargs)
+        args, kwargs = (
+            replace_futures((call.args, call.kwargs), lambda future: objects[id(future)])
+            if objects
+            else (call.args, call.kwargs)
+        )
         result = _finish(call.function, call.function(*args, **kwargs))
         return [Held(item) for item in split_outputs(result, call.outputs, call.label)], None
     except BaseException as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome

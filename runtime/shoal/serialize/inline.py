@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import CoroutineType
 from typing import Any
 
+from shoal.containers import replace_futures
+
 __all__ = ["InlineApp", "InlineFuture"]
 
 
@@ -76,24 +78,5 @@ def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _settled(tree: Any) -> Any:
-    """``tree`` with its futures replaced by their values; parts without futures stay the objects they are."""
-    if isinstance(tree, Future):
-        return tree.result()
-    if isinstance(tree, dict):
-        pairs = [(_settled(key), _settled(value)) for key, value in tree.items()]
-        if all(key is old and value is was for (key, value), (old, was) in zip(pairs, tree.items(), strict=True)):
-            return tree
-        return _refilled(tree, pairs)
-    if isinstance(tree, list | tuple | set | frozenset):
-        items = [_settled(item) for item in tree]
-        if all(item is old for item, old in zip(items, tree, strict=True)):
-            return tree
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-    return tree
-
-
-def _refilled(tree: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    copy = tree.copy()  # keeps the subclass, and what it carries
-    copy.clear()
-    copy.update(pairs)
-    return copy
+    """``tree`` with its futures replaced by their values."""
+    return replace_futures(tree, lambda future: future.result())
