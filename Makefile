@@ -2,7 +2,7 @@
 # Each makes what it needs, once; .stamps remembers.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format run bench api js system clean
+.PHONY: help lab test lint format run bench soak api js system clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -17,6 +17,7 @@ help:
 	@echo "make test                all checks and tests (ARGS=... for pytest; NO_SKIPS=1: a skip is a failure)"
 	@echo "make run NB=file.ipynb   a notebook, headless, in the terminal (ARGS='--output out.ipynb')"
 	@echo "make bench               Shoal and its peers, measured; writes docs/benchmarks.md"
+	@echo "make soak                a million tasks in one session: rate and memory (ARGS='--tasks N')"
 	@echo "make lint | format       the checks without the tests | let ruff lay out the code"
 	@echo "make api | js            labextension/src/api.ts from the Python types | the JavaScript, built and installed"
 	@echo "make clean               remove what was built (.venv and node_modules, too)"
@@ -65,6 +66,9 @@ run: .stamps/lab
 
 bench: .stamps/lab
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: .stamps/lab
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 api: .stamps/test
 	$(BIN)/python tools/make_api.py

@@ -44,6 +44,49 @@ CASES = (
         dependencies=True,
     ),
     Case(
+        "fan-in",
+        (Figure("seconds", "10,000 tasks, and one that takes all their results", "s"),),
+        full=Counts(10_000, 10_000),
+        quick=Counts(10_000, 10_000),
+        run=flow.fan_in,
+        dependencies=True,
+        rounds=3,
+    ),
+    Case(
+        "long-chain",
+        (Figure("seconds", "chain of 10,000 dependent tasks", "s", table="shoal"),),
+        full=Counts(10_000, 10_000),
+        quick=Counts(1_000, 1_000),
+        run=flow.long_chain,
+        rounds=3,
+        only=("shoal",),
+    ),
+    Case(
+        "map",
+        (
+            Figure(
+                "rate", "elements of `app.map` over 200,000 numbers", "elements/s", more_is_better=True, table="shoal"
+            ),
+        ),
+        full=Counts(200_000, 200_000),
+        quick=Counts(20_000, 20_000),
+        run=flow.mapped,
+        rounds=3,
+        only=("shoal",),
+    ),
+    Case(
+        "memo",
+        (
+            Figure("hit", "cached call whose result is in the store", "µs", table="shoal"),
+            Figure("miss", "cached call whose result is made and kept", "µs", table="shoal"),
+        ),
+        full=Counts(2_000, 2_000),
+        quick=Counts(300, 300),
+        run=flow.cached,
+        rounds=3,
+        only=("shoal",),
+    ),
+    Case(
         "payload",
         (Figure("rate", "1 MB numpy array there and back, 8 in flight", "MB/s", more_is_better=True),),
         full=Counts(200, 100),

@@ -27,7 +27,7 @@ def graph() -> Iterator[Arrow]:
     yield "waiting", "skipped", "an input failed"
     for (state, fact), move in TABLE.items():
         for to in move.to:
-            if to is not state or fact.__name__ == "AttemptFailed":
+            if to is not state or (fact.__name__ == "AttemptFailed" and state.name in ("QUEUED", "RUNNING")):
                 yield state.name.lower(), to.name.lower(), words(fact.__name__)
     for final in ("done", "failed", "skipped", "cancelled"):
         yield final, "[*]", ""

@@ -23,7 +23,7 @@ class ShoalPool(FuturesPeer):
         import shoal
 
         self._shoal: Any = shoal
-        shoal.load(shoal.Config(executors=(self._spec(workers),)))
+        shoal.load(shoal.Config(executors=(self._spec(workers),), memo=shoal.Memo(folder="memo")))
 
     def _spec(self, workers: int) -> Any:
         shoal = self._shoal

@@ -153,6 +153,7 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
             outputs=(*plan.outputs, REPORT),
             cell=where.ref,
             on_output=where.output.stream,
+            hold=False,
         )
     except UnknownExecutor as error:
         raise UnknownExecutor("%%task --executor", where.executors, error.fix) from None

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
 from typing import Any
 
-from shoal.futures import ValueFuture
-from shoal.record.runs import STATE_NAMES
 from shoal.serialize import name_files
 from shoal.session import locate_cells
 from shoal_kernel import hub
 from shoal_kernel.errors import cell_name
-from shoal_kernel.looks import icon
 from shoal_kernel.magics import ShoalMagics, complete_wait
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
@@ -24,12 +20,11 @@ _hooks: dict[int, Any] = {}
 
 
 def load(shell: Any) -> None:
-    """Add the magics, the looks of futures, and what happens after each cell."""
+    """Add the magics, and what happens around each cell."""
     if id(shell) in _hooks:
         return
     shell.register_magics(ShoalMagics)
     shell.set_hook("complete_command", complete_wait, str_key="%wait")
-    shell.display_formatter.formatters["text/html"].for_type(ValueFuture, _future_html)
 
     def after_cell(_result: object) -> None:
         resend(shell)
@@ -51,16 +46,7 @@ def unload(shell: Any) -> None:
         shell.events.unregister("post_run_cell", after_cell)
         locate_cells(_nowhere)
         name_files(str)
-        shell.display_formatter.formatters["text/html"].pop(ValueFuture, None)
 
 
 def _nowhere() -> None:
     """No notebook is here."""
-
-
-def _future_html(future: ValueFuture[Any]) -> str:
-    state = future.state()
-    told = f"{icon(STATE_NAMES.index(state))} {escape(future.describe())}: {escape(state)}"
-    if state == "done":
-        told += "; <code>.result()</code> gives its value"
-    return f"<span>{told}</span>"

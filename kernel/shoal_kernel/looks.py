@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+from shoal.card import COLOURS as BY_NAME
 from shoal.record.runs import STATE_NAMES
 
 __all__ = ["COLOURS", "HOLLOW", "SHAPES", "STACK", "duration", "icon", "shape"]
 
-COLOURS = ("#8a8f98", "#56b4e9", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#7a6a5a")
-"""By state code; told apart by colour-blind people, readable on light and on dark ground."""
+COLOURS = tuple(BY_NAME[name] for name in STATE_NAMES)
+"""By state code."""
 
 SHAPES = (
     "M-7 0A7 7 0 1 1 7 0A7 7 0 1 1 -7 0Z",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from shoal.apps import PythonApp
+from shoal.apps import App
 from shoal.errors import CellError
 from shoal_kernel.effects import is_generator
 from shoal_kernel.names import CellNames, Note, analyse
@@ -30,7 +30,7 @@ _FIXED = (
     FunctionType,
     BuiltinFunctionType,
     type,
-    PythonApp,
+    App,
     type(None),
     bool,
     int,

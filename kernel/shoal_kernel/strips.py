@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from shoal.futures import TaskFuture
-from shoal.record.runs import STATE_NAMES
+from shoal.record.runs import state_code
 from shoal_kernel.looks import duration, icon
 from shoal_kernel.output import CellOutput
 
@@ -43,7 +43,7 @@ class Strip:
 
     def refresh(self) -> None:
         """Show the state if it is another one than is shown."""
-        state = self._future.state()
+        state = self._future.task_status()
         if not self._quiet and state != self._shown:
             self._shown = state
             self._show(state)
@@ -55,7 +55,7 @@ class Strip:
         self.refresh()
 
     def _show(self, state: str) -> None:
-        code = STATE_NAMES.index(state)
+        code = state_code(state)
         words = state
         if state in ("done", "failed"):
             words += f" after {duration(time.monotonic() - self._made)}"

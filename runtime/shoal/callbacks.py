@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["call_back", "drain"]
+__all__ = ["call_back", "drain", "on_callback_thread"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,11 @@ def call_back(function: Callable[..., Any], *args: Any) -> None:
     _current.queue.put((function, args))
     if _current.thread is None:
         _current.start()
+
+
+def on_callback_thread() -> bool:
+    """Whether whoever calls is a callback."""
+    return _current.thread is threading.current_thread()
 
 
 def drain(timeout: float) -> bool:

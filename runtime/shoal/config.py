@@ -15,22 +15,28 @@ import secrets
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from shoal.callbacks import call_back
+from shoal.engine import RetryPolicy
 from shoal.errors import ConfigurationError, DuplicateLabel, NoSession, SessionClosed, SessionReplaced
 from shoal.events import EnvironmentSeen, RunStarted
 from shoal.executors.executor import Executor
 from shoal.executors.htex import HighThroughputExecutor
 from shoal.executors.threads import ThreadPoolExecutor
-from shoal.session import Session
+from shoal.memo.spec import Memo
+from shoal.options import Backoff
+from shoal.place import chosen_session
+from shoal.session import INTERNAL, Session
 from shoal.spec import Spec
 
-__all__ = ["Config", "clear", "current", "load", "shoal_version"]
+__all__ = ["Config", "clear", "current", "load", "new_session", "shoal_version", "wait_for_current_tasks"]
 
 ExecutorSpec = HighThroughputExecutor | ThreadPoolExecutor
 
@@ -41,25 +47,51 @@ class Config(Spec, frozen=True):
     Args:
         executors: where tasks may run; each with a label of its own.
         run_dir: the folder that gets a folder for each run, with its event log.
-        retries: how many more attempts a failed task gets, unless it says otherwise.
+        retries: the budget for failures of a task that does not say itself: the sum of the costs of failed attempts (1 each,
+            unless ``retry_handler`` says otherwise) up to which another attempt is made.
+        retry_handler: ``handler(exception, task_record) -> cost``, called for each failed attempt of a task with a budget.
+        backoff: how long to wait before another attempt: seconds, or a :class:`~shoal.options.Backoff`.
+        memo: the store of results of apps with ``cache=True``.
+        max_outstanding: the number of unfinished tasks from which on submissions are held until there is room.
     """
 
-    executors: Sequence[ExecutorSpec] = msgspec.field(default_factory=lambda: [HighThroughputExecutor()])
+    executors: Sequence[Any] = msgspec.field(default_factory=lambda: [HighThroughputExecutor()])
     run_dir: str = "shoal-runs"
-    retries: int = 0
+    retries: float = 0
+    retry_handler: Any = None
+    backoff: float | Backoff = 0.0
+    memo: Memo = Memo()
+    max_outstanding: int = 200_000
 
     def check(self) -> None:
-        """At least one executor, labels that differ, a whole number of retries."""
+        """Executors with labels that differ, numbers that can be."""
         self.require(bool(self.executors), "executors", "give at least one executor")
-        self.require(self.retries >= 0, "retries", "use 0 or more")
+        self.require(0 <= self.retries < float("inf"), "retries", "use 0 or more")
+        self.require(self.max_outstanding >= 1, "max_outstanding", "use 1 or more")
+        self.require(self.retry_handler is None or callable(self.retry_handler), "retry_handler", "give a function")
+        for executor in self.executors:
+            if not (hasattr(executor, "build") and isinstance(getattr(executor, "label", None), str)):
+                fix = "give executors such as HighThroughputExecutor() or ThreadPoolExecutor()"
+                raise ConfigurationError("Config.executors", executor, fix)
         labels = [executor.label for executor in self.executors]
         for label in labels:
-            if labels.count(label) > 1:
-                raise DuplicateLabel("Config.executors", label, f"two executors carry the label '{label}'; rename one")
+            if labels.count(label) > 1 or label == INTERNAL:
+                taken = (
+                    f"'{label}' is the session's own"
+                    if label == INTERNAL
+                    else f"two executors carry the label '{label}'"
+                )
+                raise DuplicateLabel("Config.executors", label, f"{taken}; rename one")
+
+    def policy(self) -> RetryPolicy:
+        """How the session retries."""
+        backoff = self.backoff if isinstance(self.backoff, Backoff) else Backoff(first=self.backoff)
+        return RetryPolicy(self.retries, backoff, self.retry_handler)
 
 
 _lock = threading.RLock()
 _current: tuple[Config, Session] | None = None
+_all: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 def load(config: Config | None = None) -> Session:
@@ -95,6 +127,26 @@ def load(config: Config | None = None) -> Session:
         return session
 
 
+def new_session(config: Config | None = None) -> Session:
+    """Start a session beside the current one.
+
+    Apps use it inside ``with new_session(...) as session:``, or where they are made with ``session=session``; all other apps
+    go on using the current one.
+
+    Args:
+        config: as for :func:`load`.
+
+    Raises:
+        ConfigurationError, PoolNotFound: as for :func:`load`.
+    """
+    given: object = Config() if config is None else config
+    if not isinstance(given, Config):
+        raise ConfigurationError(
+            "new_session(config)", given, "give a Config, as in shoal.new_session(shoal.Config(...))"
+        )
+    return _build(given)
+
+
 def current(start: bool = False) -> Session:
     """The session that apps use.
 
@@ -120,6 +172,9 @@ def current(start: bool = False) -> Session:
 
 
 def _running() -> Session | None:
+    chosen: Session | None = chosen_session()
+    if chosen is not None and not chosen.closed and chosen.owns_process():
+        return chosen
     known = _current
     return known[1] if known is not None and not known[1].closed and known[1].owns_process() else None
 
@@ -135,6 +190,15 @@ def clear() -> None:
                 session.close()
 
 
+def wait_for_current_tasks() -> None:
+    """Wait until no task of the current session is unfinished.
+
+    Raises:
+        NoSession: there is no session.
+    """
+    current().wait()
+
+
 def _build(config: Config) -> Session:
     run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     executors: list[Executor] = [spec.build() for spec in config.executors]
@@ -145,12 +209,14 @@ def _build(config: Config) -> Session:
         shoal=shoal_version(),
         host=os.uname().nodename,
         pid=os.getpid(),
-        config=msgspec.json.encode(config).decode(),
+        config=msgspec.json.encode(config, enc_hook=repr).decode(),
     )
+    run_dir = Path(config.run_dir).absolute() / run_id
     try:
-        session = Session(executors, run_id, Path(config.run_dir).absolute() / run_id, config.retries, started)
+        session = Session(executors, run_id, run_dir, started, config.policy(), config.memo, config.max_outstanding)
     except OSError as error:
         raise ConfigurationError("Config.run_dir", config.run_dir, f"choose a folder to write to ({error})") from error
+    _all.add(session)
     call_back(_note_environment, session)
     return session
 
@@ -182,9 +248,10 @@ def shoal_version() -> str:
 def _at_exit() -> None:
     """A script that ends with tasks unfinished says so, and leaves no process behind."""
     with _lock:
-        if _current is None or not _current[1].owns_process():
-            return
-        left = _current[1].close(SessionClosed("the interpreter exited before this task ended"))
+        left = 0
+        for session in list(_all):
+            if session.owns_process():
+                left += session.close(SessionClosed("the interpreter exited before this task ended"))
     if left:
         print(
             f"Shoal: {left} tasks had not finished at exit; end the program with session.wait() to let them.",

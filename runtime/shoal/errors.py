@@ -14,8 +14,16 @@ The tree (indented under its parent)::
         SerializationError
             NotPicklable            (also TypeError)  an argument or a captured variable cannot travel
             ResultUnreadable        a result arrived but cannot be unpickled here
+            NotMemoizable           (also TypeError)  an argument has no digest of its content, so it cannot be cached
         TaskError
             DependencyError         an input of the task failed
+            JoinError               a task that a join app returned failed
+            AppTimeout              (also TimeoutError)  a task ran into its walltime
+            BashAppError
+                BashExitFailure     the command of a bash app ended with an exit code other than 0
+                AppBadFormatting    the function of a bash app returned no command
+                BadStdStreamFile    the file for stdout or stderr cannot be opened
+            MissingOutputs          a task did not make the files that it promised
             RemoteError             stands in for a remote exception that could not travel as itself
             TaskUnreadable          the worker could not rebuild the task
             WorkerLost              the process that ran the task ended
@@ -42,13 +50,21 @@ from __future__ import annotations
 from typing import Any, Self
 
 __all__ = [
+    "AppBadFormatting",
+    "AppTimeout",
+    "BadStdStreamFile",
+    "BashAppError",
+    "BashExitFailure",
     "CellError",
     "ConfigurationError",
     "DependencyError",
     "DuplicateLabel",
     "InvalidTransition",
+    "JoinError",
     "ManagerLost",
+    "MissingOutputs",
     "NoSession",
+    "NotMemoizable",
     "NotPicklable",
     "PoolError",
     "PoolExists",
@@ -183,6 +199,24 @@ class ResultUnreadable(SerializationError):
         self.task, self.reason = task, reason
 
 
+class NotMemoizable(SerializationError, TypeError):
+    """An argument, or something that a cached function captures, has no digest of its content.
+
+    Args:
+        what: which object, in the user's words (``argument 'x' of fit``).
+        type_name: its type.
+        reason: why.
+    """
+
+    def __init__(self, what: str, type_name: str, reason: str = "") -> None:
+        why = f": {reason}" if reason else ""
+        super().__init__(
+            f"{what} ({_a(type_name)}) cannot be part of a cache key{why}. Fix: tell how to digest its type with "
+            "shoal.id_for_memo.register, leave the argument out with ignore_for_cache=[...], or do without cache=True."
+        )
+        self.what, self.type_name, self.reason = what, type_name, reason
+
+
 # --------------------------------------------------------------------------- tasks
 
 
@@ -203,6 +237,101 @@ class DependencyError(TaskError):
         via = " <- ".join(path)
         super().__init__(f"{task} did not run: its input failed ({via}): {reason}")
         self.task, self.path, self.reason = task, path, reason
+
+
+class JoinError(TaskError):
+    """A task that a join app returned failed. ``__cause__`` is what it failed with.
+
+    Args:
+        task: the description of the join app's task.
+        failed: descriptions of the tasks that failed, each with its reason.
+    """
+
+    def __init__(self, task: str, failed: tuple[str, ...]) -> None:
+        rest = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        super().__init__(f"{task} joined a task that failed: {failed[0]}{rest}")
+        self.task, self.failed = task, failed
+
+
+class AppTimeout(TaskError, TimeoutError):
+    """A task ran into its walltime and was ended.
+
+    Args:
+        task: the task's description.
+        walltime: seconds that it was allowed.
+        worker: where it ran.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep the arguments from OSError, which would take them for an error number and its text."""
+        self = super().__new__(cls)
+        self._given = (args, kwargs)
+        return self
+
+    def __init__(self, task: str, walltime: float, worker: str = "") -> None:
+        where = f" on {worker}" if worker else ""
+        super().__init__()
+        self.args = (f"{task} ran longer than its walltime of {walltime:.3g} s{where} and was ended",)
+        self.task, self.walltime, self.worker = task, walltime, worker
+
+
+class BashAppError(TaskError):
+    """Something about a bash app's command."""
+
+
+class BashExitFailure(BashAppError):
+    """The command of a bash app ended with an exit code other than 0.
+
+    Args:
+        app_name: the app.
+        exitcode: the code; ``-n`` if signal n ended it.
+        stderr: the tail of what it wrote to stderr, where that was not led to a file.
+    """
+
+    def __init__(self, app_name: str, exitcode: int, stderr: str = "") -> None:
+        how = f"exit code {exitcode}" if exitcode >= 0 else f"signal {-exitcode}"
+        super().__init__(f"bash_app {app_name} failed with {how}" + _tail(stderr))
+        self.app_name, self.exitcode, self.stderr = app_name, exitcode, stderr
+
+
+class AppBadFormatting(BashAppError):
+    """The function of a bash app returned no command.
+
+    Args:
+        app_name: the app.
+        reason: what it returned, or why no command could be made.
+    """
+
+    def __init__(self, app_name: str, reason: str) -> None:
+        super().__init__(f"bash_app {app_name} must return its command as a text, {reason}")
+        self.app_name, self.reason = app_name, reason
+
+
+class BadStdStreamFile(BashAppError):
+    """The file for stdout or stderr cannot be opened.
+
+    Args:
+        stream: ``stdout`` or ``stderr``.
+        path: the file asked for.
+        reason: why not.
+    """
+
+    def __init__(self, stream: str, path: str, reason: str) -> None:
+        super().__init__(f"{stream} cannot go to '{path}': {reason}")
+        self.stream, self.path, self.reason = stream, path, reason
+
+
+class MissingOutputs(TaskError):
+    """A task did not make the files that it promised.
+
+    Args:
+        app_name: the app.
+        outputs: the paths that are missing.
+    """
+
+    def __init__(self, app_name: str, outputs: tuple[str, ...]) -> None:
+        super().__init__(f"{app_name} ended without making its output {', '.join(map(str, outputs))}")
+        self.app_name, self.outputs = app_name, outputs
 
 
 class RemoteError(TaskError):

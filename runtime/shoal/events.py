@@ -32,6 +32,7 @@ __all__ = [
     "RunStarted",
     "TaskEnded",
     "TaskLaunched",
+    "TaskPrinted",
     "TaskSubmitted",
     "WorkerEnded",
 ]
@@ -102,6 +103,7 @@ class TaskSubmitted(msgspec.Struct, array_like=True, tag="submitted"):
         inputs: digest of the pickled arguments; empty where they were over 64 kB.
         resources: what one attempt needs; None for one core.
         cell: the notebook cell; None outside a notebook.
+        parent: the join app's task whose body made it; -1 for none.
     """
 
     time: float
@@ -116,6 +118,7 @@ class TaskSubmitted(msgspec.Struct, array_like=True, tag="submitted"):
     inputs: bytes
     resources: Resources | None = None
     cell: CellRef | None = None
+    parent: int = -1
 
 
 class TaskLaunched(msgspec.Struct, array_like=True, tag="launched", gc=False):
@@ -140,7 +143,8 @@ class AttemptEnded(msgspec.Struct, array_like=True, tag="ended", gc=False):
 
     Args:
         tid, attempt: which.
-        kind: ``value``, ``failure`` (of the task's code) or ``lost`` (worker, manager or pool gone).
+        kind: ``value``, ``memo`` (a value from the store of results), ``joined`` (it returned futures, and waits for them),
+            ``failure`` (of the task's code) or ``lost`` (worker, manager or pool gone).
         worker: who ran it; empty if it never started.
         started, ended: on the worker's clock; 0.0 if it never started.
         size: bytes of the values.
@@ -157,13 +161,22 @@ class AttemptEnded(msgspec.Struct, array_like=True, tag="ended", gc=False):
     error: str = ""
 
 
+class TaskPrinted(msgspec.Struct, array_like=True, tag="printed", gc=False):
+    """A task wrote text to ``stdout`` or ``stderr``."""
+
+    tid: int
+    attempt: int
+    stream: str
+    text: str
+
+
 class TaskEnded(msgspec.Struct, array_like=True, tag="task-ended", gc=False):
-    """A task ended without a value.
+    """A task ended without a value; or with one that came after its attempt had ended.
 
     Args:
         time: when.
         tid: the task.
-        state: ``failed``, ``skipped`` (an input failed) or ``cancelled``.
+        state: ``done`` (the tasks that it joined ended), ``failed``, ``skipped`` (an input failed) or ``cancelled``.
         error: one line.
     """
 
@@ -244,6 +257,7 @@ Event = (
     | TaskLaunched
     | AttemptStarted
     | AttemptEnded
+    | TaskPrinted
     | TaskEnded
     | RunEnded
     | PoolStarted

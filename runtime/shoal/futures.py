@@ -17,10 +17,13 @@ from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from shoal.callbacks import call_back
-from shoal.errors import DependencyError, SessionError
-from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Skipped, Value, in_one_line
+from shoal.card import card
+from shoal.errors import DependencyError, JoinError, SessionError
+from shoal.files import File
+from shoal.outcome import Failure, Held, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
+from shoal.printed import PrintedText
 
-__all__ = ["OutputFuture", "Owner", "TaskFuture", "ValueFuture"]
+__all__ = ["DataFuture", "OutputFuture", "Owner", "TaskFuture", "ValueFuture", "attr"]
 
 T = TypeVar("T")
 
@@ -44,7 +47,15 @@ class Owner(Protocol):
         ...
 
     def request_cancel(self, tid: int) -> bool:
-        """Cancel a task; False if it is running or over."""
+        """Cancel a task; False if it is over, or runs where it cannot be stopped."""
+        ...
+
+    def lift(self, future: ValueFuture[Any], operation: str, key: Any) -> TaskFuture[Any]:
+        """A new task that takes an item (``item``) or an attribute (``attribute``) of the value."""
+        ...
+
+    def record_of(self, tid: int) -> Any:
+        """What is known of the task, as a :class:`shoal.record.tasks.TaskRecord`."""
         ...
 
     def check_process(self) -> None:
@@ -116,10 +127,15 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
 
     def running(self) -> bool:
         """Whether a worker is known to be executing it; short tasks are over before that is known."""
-        return self.state() == "running"
+        return self.task_status() == "running"
 
-    def state(self) -> str:
-        """``waiting`` (for inputs), ``queued``, ``running``, ``done``, ``failed``, ``skipped`` or ``cancelled``."""
+    def task_status(self) -> str:
+        """Where the task stands.
+
+        Returns:
+            ``waiting`` (for inputs), ``queued``, ``running``, ``delayed`` (before another attempt), ``joining`` (waits for the
+            tasks that it returned), ``done``, ``failed``, ``skipped`` (an input failed) or ``cancelled``.
+        """
         if self._state not in _OVER:
             live = self._owner.state_of(self.tid)
             if live is not None:
@@ -179,7 +195,11 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         return error
 
     def cancel(self) -> bool:
-        """Cancel the task if it is not running yet. Returns whether it is (now) cancelled."""
+        """Cancel the task. One that runs on a pool is interrupted; on threads it cannot be stopped.
+
+        Returns:
+            Whether it is (now) cancelled; False if it is over, or runs where it cannot be stopped.
+        """
         if self._state == _CANCELLED:
             return True
         return self._state != _FINISHED and self._owner.request_cancel(self.tid)
@@ -214,14 +234,14 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
     def settle(self, outcome: Outcome | None) -> bool:
         """End the future; None cancels it. The first call counts: returns whether this one did."""
         with _lock:
-            if self._state in _OVER:
-                return False
-            self._outcome = outcome
-            self._state = _CANCELLED if outcome is None else _FINISHED
             condition = self._lazy_condition
-            callbacks, self._callbacks = self._callbacks, None
+            if condition is None and not self._end(outcome):
+                return False
         if condition is not None:
-            with condition:
+            with condition:  # who waits looks at the state and leaves a waiter while holding it: it must be told once
+                with _lock:
+                    if not self._end(outcome):
+                        return False
                 for waiter in self._lazy_waiters or ():
                     if outcome is None:
                         waiter.add_cancelled(self)
@@ -230,12 +250,20 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
                     else:
                         waiter.add_exception(self)
                 condition.notify_all()
+        callbacks, self._callbacks = self._callbacks, None
         if callbacks is not None:
             for fn in callbacks:
                 if type(fn) is _Waker:
                     fn(self)
                 else:
                     call_back(fn, self)
+        return True
+
+    def _end(self, outcome: Outcome | None) -> bool:
+        if self._state in _OVER:
+            return False
+        self._outcome = outcome
+        self._state = _CANCELLED if outcome is None else _FINISHED
         return True
 
     @property
@@ -266,14 +294,15 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         """Refused: a future has no items before it has its value."""
         raise TypeError(f"{self!r} is not a sequence: write .result() first, or pass it to an app")
 
-    def __getitem__(self, key: object) -> NoReturn:
-        """Refused, as ``__iter__``."""
-        self.__iter__()
+    def __getitem__(self, key: Any) -> TaskFuture[Any]:
+        """The future of ``value[key]``: a task that takes the item once the value is there."""
+        return self._owner.lift(self, "item", key)
 
     def __getattr__(self, name: str) -> NoReturn:
         """An unknown attribute is an error, and makes no task; it may be one of the value."""
         raise AttributeError(
-            f"a {type(self).__name__} has no attribute '{name}'; for one of its value write .result().{name}"
+            f"a {type(self).__name__} has no attribute '{name}'; for one of its value write .result().{name}, "
+            f"or shoal.attr(future, '{name}') for its future"
         )
 
     def __bool__(self) -> bool:
@@ -288,11 +317,32 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
 
     def __repr__(self) -> str:
         """For people: the app, the task's number, its state."""
-        return f"<{type(self).__name__} {self.describe()}: {self.state()}>"
+        return f"<{type(self).__name__} {self.describe()}: {self.task_status()}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: how the task is, where it ran, what it printed and how its attempts ended."""
+        try:
+            record = self.task
+        except SessionError:  # in a process that was forked off
+            record = None
+        facts, texts = _facts(record) if record is not None else ([], [])
+        status = self.task_status()
+        if status == "done":
+            facts.append(".result() gives its value")
+        for stream in ("stdout", "stderr"):
+            text = getattr(self, stream) if isinstance(self, TaskFuture) else ""
+            if text:
+                texts.append((f"{stream}, {len(text):,} characters", text[-_SHOWN:]))
+        return card(self.describe(), status, facts, texts)
 
     def describe(self) -> str:
         """The words for it in messages: ``fit (task 3)``."""
         return f"{self.label} (task {self.tid})"
+
+    @property
+    def task(self) -> Any:
+        """What is known of the task: a :class:`shoal.record.tasks.TaskRecord` with its attempts."""
+        return self._owner.record_of(self.tid)
 
     # ------------------------------------------------------------------ inside
 
@@ -314,15 +364,34 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
             self._read = (self._owner.load_value(value, self.describe()),)
         return self._read[0]
 
-    def _explain(self, outcome: Failure | Raised | Skipped) -> BaseException:
+    def _explain(self, outcome: Failure | Raised | Skipped | JoinFailed) -> BaseException:
         if isinstance(outcome, Raised):
             return outcome.error
         if isinstance(outcome, Failure):
             return self._owner.load_failure(outcome)
-        root = outcome.root
-        error = DependencyError(self.describe(), outcome.path, in_one_line(root))
-        error.__cause__ = self._explain(root)
+        error: BaseException
+        if isinstance(outcome, JoinFailed):
+            error = JoinError(outcome.task, outcome.failed)
+        else:
+            error = DependencyError(self.describe(), outcome.path, in_one_line(outcome.root))
+        error.__cause__ = ValueFuture._explain(self, outcome.root)
         return error
+
+
+_SHOWN = 4000
+"""Characters of a stream that a card shows, from its end."""
+
+
+def _facts(record: Any) -> tuple[list[str], list[tuple[str, str]]]:
+    facts = [f"on {record.worker}" if record.worker else record.executor]
+    if record.started and record.ended:
+        facts.append(f"{record.ended - record.started:.3g} s")
+    if record.fail_count:
+        facts.append(f"{record.fail_count} failed attempt{'' if record.fail_count == 1 else 's'}")
+    if record.error:
+        facts.append(record.error)
+    tried = "\n".join(map(str, record.attempts))
+    return [fact for fact in facts if fact], [("attempts", tried)] if len(record.attempts) > 1 else []
 
 
 class _Waker:
@@ -360,23 +429,112 @@ class OutputFuture(ValueFuture[T]):
         return f"{self.name} of {self.label} (task {self.tid})"
 
 
+class DataFuture(ValueFuture[File]):
+    """The future of one file that a task promised to make. Its value is the :class:`~shoal.files.File`.
+
+    Attributes:
+        file_obj: the file.
+        parent: the future of the task.
+    """
+
+    __slots__ = ("file_obj", "parent")
+
+    def __init__(self, owner: Owner, tid: int, label: str, file: File, parent: TaskFuture[Any]) -> None:
+        super().__init__(owner, tid, label)
+        self.file_obj = file
+        self.parent = parent
+
+    @property
+    def filepath(self) -> str:
+        """Its absolute path."""
+        return self.file_obj.filepath
+
+    @property
+    def filename(self) -> str:
+        """The last part of its path."""
+        return self.file_obj.filename
+
+    def describe(self) -> str:
+        """The words for it in messages: ``out.txt of sort (task 3)``."""
+        return f"{self.filename} of {self.label} (task {self.tid})"
+
+
 class TaskFuture(ValueFuture[T]):
     """What an invocation of an app returns.
 
     Attributes:
-        outputs: for a task with several outputs, one future a name (its ``result()`` is then the mapping of all).
+        outputs: for a task with several outputs, one future a name (its ``result()`` is then the mapping of all); for a task
+            that promised files, a list of DataFutures.
     """
 
-    __slots__ = ("outputs",)
+    __slots__ = ("_printed", "_story", "outputs")
 
-    def __init__(self, owner: Owner, tid: int, label: str, outputs: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, owner: Owner, tid: int, label: str, outputs: tuple[str, ...] = (), files: tuple[File, ...] = ()
+    ) -> None:
         ValueFuture.__init__(self, owner, tid, label)
-        self.outputs: Mapping[str, OutputFuture[Any]] = _NO_OUTPUTS
+        self.outputs: Any = _NO_OUTPUTS
+        self._printed: PrintedText | None = None
+        self._story: tuple[str, ...] = ()
         if outputs:
             made = {name: OutputFuture[Any](owner, tid, label, name, i) for i, name in enumerate(outputs)}
             self.outputs = MappingProxyType(made)
+        elif files:
+            self.outputs = [DataFuture(owner, tid, label, file, self) for file in files]
+
+    @property
+    def stdout(self) -> str:
+        """What the task has written to stdout so far: captured, or read from the file that it goes to."""
+        return self._printed.read("stdout") if self._printed is not None else ""
+
+    @property
+    def stderr(self) -> str:
+        """What the task has written to stderr so far, likewise."""
+        return self._printed.read("stderr") if self._printed is not None else ""
+
+    # ------------------------------------------------------------------ told by the session
+
+    def prints_to(self, stdout: str, stderr: str) -> None:
+        """The task writes to these files; empty where its text is captured."""
+        self._printed = PrintedText(stdout, stderr)
+
+    def heard(self, attempt: int, stream: str, text: str) -> None:
+        """Keep what an attempt printed; the text of the attempts before it goes."""
+        if self._printed is None:
+            self._printed = PrintedText()
+        self._printed.add(attempt, stream, text)
+
+    def tell_story(self, attempts: tuple[str, ...]) -> None:
+        """Lines about the attempts that failed before the last: its exception gets them as notes."""
+        self._story = attempts
+
+    # ------------------------------------------------------------------ inside
 
     def _load(self, value: Packed | Held) -> Any:
-        if not self.outputs:
+        if not self.outputs or isinstance(self.outputs, list):
             return super()._load(value)
         return {name: output.result() for name, output in self.outputs.items()}
+
+    def _explain(self, outcome: Failure | Raised | Skipped | JoinFailed) -> BaseException:
+        error = super()._explain(outcome)
+        for line in self._story:
+            error.add_note(line)
+        return error
+
+
+def attr(future: ValueFuture[Any], name: str) -> TaskFuture[Any]:
+    """The future of an attribute: a task that takes it once the value is there.
+
+    Args:
+        future: of the object.
+        name: of the attribute.
+
+    Raises:
+        TypeError: ``future`` is none of Shoal's, or ``name`` is no text.
+    """
+    given: Any = future
+    if not isinstance(given, ValueFuture):
+        raise TypeError(f"shoal.attr takes the future of a task, not a {type(given).__name__}")
+    if not isinstance(name, str):
+        raise TypeError(f"shoal.attr takes the name of an attribute as a text, not a {type(name).__name__}")
+    return given.owner.lift(given, "attribute", name)

@@ -8,7 +8,7 @@ could be pickled, the exception itself, so that ``except`` works as at home.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from shoal.errors import RemoteError, TaskError
 __all__ = [
     "Failure",
     "Held",
+    "JoinFailed",
     "Outcome",
     "Packed",
     "Payload",
@@ -25,6 +26,7 @@ __all__ = [
     "Skipped",
     "TracebackLine",
     "Value",
+    "Woven",
     "clean",
     "in_one_line",
     "split_outputs",
@@ -69,6 +71,29 @@ class Held:
 
     def __init__(self, object: Any) -> None:
         self.object = object
+
+
+class Woven(Held):
+    """A value made of others: a structure with futures in it, put together when it is asked for.
+
+    Args:
+        weave: makes the object; called in the thread that asks first.
+    """
+
+    __slots__ = ("_made", "_weave")
+
+    def __init__(self, weave: Callable[[], Any]) -> None:
+        self._weave: Callable[[], Any] | None = weave
+        self._made: Any = None
+
+    @property
+    def object(self) -> Any:
+        """The object; made once, and then what it was made of is let go."""
+        weave = self._weave
+        if weave is not None:
+            self._made = weave()
+            self._weave = None
+        return self._made
 
 
 Value = Packed | Held
@@ -161,12 +186,39 @@ class Skipped:
 
     __slots__ = ("path", "root")
 
-    def __init__(self, root: Failure | Raised, path: tuple[str, ...]) -> None:
+    def __init__(self, root: Failure | Raised | JoinFailed, path: tuple[str, ...]) -> None:
         self.root = root
         self.path = path
 
+    @property
+    def line(self) -> str:
+        """In one line."""
+        return f"input {' <- '.join(self.path)} failed: {in_one_line(self.root)}"
 
-Outcome = Packed | Held | Failure | Raised | Skipped
+
+class JoinFailed:
+    """A task whose function returned futures, of which some failed.
+
+    Args:
+        task: the words for the task.
+        root: how the first of them ended.
+        failed: for each that failed the words for it, and the reason.
+    """
+
+    __slots__ = ("failed", "root", "task")
+
+    def __init__(self, task: str, root: Failure | Raised | Skipped | JoinFailed, failed: tuple[str, ...]) -> None:
+        self.task = task
+        self.root = root
+        self.failed = failed
+
+    @property
+    def line(self) -> str:
+        """In one line."""
+        return _first_line("JoinError", self.failed[0])
+
+
+Outcome = Packed | Held | Failure | Raised | Skipped | JoinFailed
 """How a task ends."""
 
 
@@ -193,9 +245,9 @@ def split_outputs(result: Any, outputs: Sequence[str], label: str) -> list[Any]:
     return [result[name] for name in outputs]
 
 
-def in_one_line(failure: Failure | Raised) -> str:
+def in_one_line(failure: Failure | Raised | Skipped | JoinFailed) -> str:
     """``TypeName: message`` of a failure, cut to its first line."""
-    return failure.line if isinstance(failure, Raised) else _first_line(failure.type_name, failure.message)
+    return _first_line(failure.type_name, failure.message) if isinstance(failure, Failure) else failure.line
 
 
 def clean(text: str) -> str:

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, SupportsFloat
 
 from shoal.callbacks import drain
-from shoal.engine import Engine
+from shoal.engine import Engine, RetryPolicy
 from shoal.errors import ConfigurationError, ShoalError, UnknownExecutor
 from shoal.events import CellRef, Event, RunEnded
 from shoal.executors.executor import Call, Executor
+from shoal.executors.threads import ThreadPoolExecutor, Threads
 from shoal.futures import TaskFuture
+from shoal.memo.spec import Memo
+from shoal.memoizing import Memoizer
+from shoal.options import PLAIN, TaskOptions
 from shoal.outcome import clean
+from shoal.place import leave_session, use_session
 from shoal.record.log import LogReader, LogWriter
 from shoal.record.runs import RunView
 from shoal.resources import Resources
 from shoal.serialize import FunctionImage
 
-__all__ = ["Session", "checked_retries", "locate_cells"]
+__all__ = [
+    "INTERNAL",
+    "Session",
+    "checked_label",
+    "checked_labels",
+    "checked_retries",
+    "checked_seconds",
+    "locate_cells",
+]
+
+INTERNAL = "session"
+"""The label of the threads that run the bodies of join apps and lifted items."""
+
+_BODIES = 256
+"""Bodies of join apps that run at once: one that waits inside for what it submitted must not stop the others."""
+
+_STORE_PATIENCE = 30.0
+"""Seconds that the end of a session waits for results to be written to the store."""
 
 
 def _nowhere() -> CellRef | None:
@@ -40,6 +65,9 @@ def locate_cells(source: Callable[[], CellRef | None]) -> None:
     _where = source
 
 
+_POLICY, _MEMO = RetryPolicy(), Memo()
+
+
 class Session:
     """A running dataflow engine. Made by :func:`shoal.load`.
 
@@ -47,8 +75,10 @@ class Session:
         executors: built executors, in order; the first is the default among equals.
         run_id: the run's id.
         run_dir: the folder of this run; the event log goes there.
-        retries: attempts allowed beyond the first, for tasks that do not say.
         first_event: what the log begins with.
+        policy: how tasks are retried that do not say themselves.
+        memo: the store of results of apps with ``cache=True``.
+        max_outstanding: the number of unfinished tasks from which on submissions are held.
 
     Attributes:
         executors: by label.
@@ -56,19 +86,30 @@ class Session:
     """
 
     def __init__(
-        self, executors: Sequence[Executor], run_id: str, run_dir: Path, retries: int, first_event: Any
+        self,
+        executors: Sequence[Executor],
+        run_id: str,
+        run_dir: Path,
+        first_event: Any,
+        policy: RetryPolicy = _POLICY,
+        memo: Memo = _MEMO,
+        max_outstanding: int = 200_000,
     ) -> None:
         self.executors: dict[str, Executor] = {executor.label: executor for executor in executors}
         self.run_id, self.run_dir = run_id, run_dir
-        self._retries = retries
         self._log = LogWriter(run_dir / "events.log")
         self._log.append(first_event)
-        self._engine = Engine(self._log)
+        self._engine = engine = Engine(self._log, policy, max_outstanding)
+        engine.session = self
+        engine.internal = self._internal = Threads(ThreadPoolExecutor(label=INTERNAL, max_threads=_BODIES), tasks=False)
+        engine.memoizer = self._memoizer = Memoizer(memo, engine.launch_missed, engine.attempts_ended)
         self._view = RunView()
         self._view_lock = threading.Lock()
         self._reader = LogReader(self._log.path)
         self._only = executors[0] if len(executors) == 1 else None
-        self._start(executors)
+        self._entered: list[Any] = []
+        self._log_names = itertools.count()
+        self._start([*executors, self._internal])
 
     def _start(self, executors: Sequence[Executor]) -> None:
         started: list[Executor] = []
@@ -94,9 +135,12 @@ class Session:
         executors: str | Sequence[str] = "all",
         outputs: Sequence[str] = (),
         resources: Resources | None = None,
-        retries: int | None = None,
+        retries: float | None = None,
+        walltime: float | None = None,
+        cache: bool = False,
         cell: CellRef | None = None,
         on_output: Callable[[str, str], None] | None = None,
+        hold: bool = True,
     ) -> TaskFuture[Any]:
         """Make a task of one call.
 
@@ -107,11 +151,14 @@ class Session:
             label: the name shown; default: the function's.
             executors: a label, labels to choose from, or ``"all"``.
             outputs: names of several outputs; the function then returns a mapping with these keys.
-            resources: what one attempt needs; default: one core.
-            retries: attempts beyond the first; default: the session's.
+            resources: what one attempt needs; default: one core. Executors that do not have it are not chosen.
+            retries: attempts beyond the first (the budget that failures take their cost from); default: the session's.
+            walltime: seconds that an attempt may run; default: as long as it takes.
+            cache: take the value from the store of results if it is there, and keep it there.
             cell: where in a notebook the call stands.
             on_output: called as ``on_output(stream, text)`` with what the task prints, live, on the callback thread. A task
                 on threads of this process prints where its submitter does.
+            hold: wait here while too many tasks are unfinished (``Config.max_outstanding``).
 
         Returns:
             The future, at once.
@@ -121,39 +168,96 @@ class Session:
             ConfigurationError: an option has a value that cannot work.
             UnknownExecutor: no such label.
             NotPicklable: an argument or captured variable cannot travel; nothing was submitted.
+            NotMemoizable: an argument of a cached call has no digest.
         """
-        self._engine.check_process()
         if isinstance(function, FunctionImage):
             image = function
         elif callable(function):
             image = FunctionImage(function, label)
         else:
             raise ConfigurationError("submit(function)", function, "give something that can be called")
-        name = image.label if label is None else _checked_label(label)
-        executor = self._only if executors == "all" and self._only is not None else self._choose(executors)
-        call = Call(
-            image.function, image, tuple(args), dict(kwargs) if kwargs else {}, name,
-            _checked_outputs(outputs) if outputs else (), resources,
-            on_output is not None,
-        )  # fmt: skip
-        budget = self._retries if retries is None else checked_retries(retries)
-        return self._engine.add(call, executor.prepare(call), executor, budget, cell or _where(), on_output)
+        options = TaskOptions(
+            label="" if label is None else checked_label(label),
+            executors=checked_labels(executors),
+            outputs=_checked_outputs(outputs) if outputs else (),
+            resources=resources,
+            retries=None if retries is None else checked_retries(retries),
+            walltime=0.0 if walltime is None else checked_seconds("walltime", walltime),
+            cache=cache,
+            hold=hold,
+        )
+        return self.enter(image, tuple(args), dict(kwargs) if kwargs else {}, options, cell, on_output)
 
-    def _choose(self, wanted: str | Sequence[str]) -> Executor:
-        if wanted == "all":
+    def enter(
+        self,
+        image: FunctionImage,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions = PLAIN,
+        cell: CellRef | None = None,
+        on_output: Callable[[str, str], None] | None = None,
+    ) -> TaskFuture[Any]:
+        """Make a task of one call whose options were checked before: what apps do.
+
+        Args:
+            image: of the function.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+            options: what is asked of the task.
+            cell: as for :meth:`submit`.
+            on_output: as for :meth:`submit`.
+
+        Raises:
+            ShoalError: as for :meth:`submit`.
+        """
+        engine = self._engine
+        engine.check_process()
+        executor = self._only
+        if executor is None or options is not PLAIN:
+            executor = self._internal if options.join else self._choose(options)
+        call = Call(
+            image.function, image, args, kwargs, options.label or image.label, options.outputs, options.resources,
+            options.walltime, options.each,
+        )  # fmt: skip
+        key = self._memoizer.request(call, options.ignore_for_cache) if options.cache else None
+        return engine.add(call, executor.prepare(call), executor, options, cell or _where(), on_output, key)
+
+    def _choose(self, options: TaskOptions) -> Executor:
+        """The executor for a task: among those asked for that have what it needs, the one with the least to do."""
+        wanted = options.executors
+        labels = (wanted,) if isinstance(wanted, str) and wanted != "all" else wanted
+        if labels == "all":
             candidates = list(self.executors.values())
         else:
-            try:
-                labels = [wanted] if isinstance(wanted, str) else list(wanted)
-            except TypeError:
-                raise ConfigurationError("executors", wanted, "give a label, a list of labels, or 'all'") from None
-            unknown = [label for label in labels if label not in self.executors]
-            if unknown or not labels:
+            if not labels or not all(label in self.executors for label in labels):
                 raise UnknownExecutor("executors", wanted, f"this session has: {', '.join(self.executors)}")
             candidates = [self.executors[label] for label in labels]
+        needs = options.resources
+        if needs is not None:
+            lacks = {executor.label: executor.lacks(needs) for executor in candidates}
+            candidates = [executor for executor in candidates if not lacks[executor.label]]
+            if not candidates:
+                reasons = "; ".join(f"'{label}': {reason}" for label, reason in lacks.items())
+                raise ConfigurationError("resources", needs, f"no executor of this session has them ({reasons})")
         if len(candidates) == 1:
             return candidates[0]
-        return min(candidates, key=lambda e: (e.outstanding() + 1) / max(1, e.slots()))
+        usable = [executor for executor in candidates if executor.usable()] or candidates
+        return min(usable, key=lambda e: (e.outstanding() + 1) / max(1, e.slots()))
+
+    def log_name(self, label: str, stream: str) -> str:
+        """The path of a file of this run for what a task writes: a number of its own, and the label.
+
+        Args:
+            label: of the task.
+            stream: ``stdout`` or ``stderr``.
+        """
+        number = next(self._log_names)
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", label)[:60]
+        return str(self.run_dir / "tasks" / f"{number // 1000:04d}" / f"{number:06d}_{name}.{stream}")
+
+    def checkpoint(self) -> int:
+        """Write the results of cached apps that are not in the store yet; returns how many were written."""
+        return self._memoizer.checkpoint()
 
     # ------------------------------------------------------------------ the session as a whole
 
@@ -210,19 +314,22 @@ class Session:
         left = self._engine.close(reason)
         if left is None:
             return 0
-        for executor in self.executors.values():
+        for executor in [*self.executors.values(), self._internal]:
             executor.close()
+        self._memoizer.close(_STORE_PATIENCE)
         self._log.append(RunEnded(time.time(), type(self._engine.closed).__name__))
         self._log.close()
         drain(1.0)
         return left
 
     def __enter__(self) -> Self:
-        """Use the session for a block of code."""
+        """Use the session for a block of code: apps that are called there use it."""
+        self._entered.append(use_session(self))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait for all tasks, then end; after an exception end at once."""
+        leave_session(self._entered.pop())
         if kind is None:
             self.wait()
         self.close()
@@ -233,10 +340,28 @@ class Session:
         return f"<Session {self.run_id}: {', '.join(self.executors)}; {state}>"
 
 
-def _checked_label(label: object) -> str:
+def checked_label(label: object) -> str:
+    """The name of a task.
+
+    Raises:
+        ConfigurationError: it is no text.
+    """
     if not isinstance(label, str) or not label:
         raise ConfigurationError("label", label, "give a text")
     return clean(label)
+
+
+def checked_labels(wanted: object) -> str | tuple[str, ...]:
+    """Labels of executors.
+
+    Raises:
+        ConfigurationError: it is no label, and no list of them.
+    """
+    if isinstance(wanted, str):
+        return wanted
+    if isinstance(wanted, Sequence) and all(isinstance(label, str) for label in wanted):
+        return tuple(wanted)
+    raise ConfigurationError("executors", wanted, "give a label, a list of labels, or 'all'")
 
 
 def _checked_outputs(outputs: object) -> tuple[str, ...]:
@@ -248,12 +373,28 @@ def _checked_outputs(outputs: object) -> tuple[str, ...]:
     return tuple(map(clean, outputs))
 
 
-def checked_retries(retries: object) -> int:
-    """The number of retries.
+def checked_retries(retries: object) -> float:
+    """The budget of retries.
 
     Raises:
         ConfigurationError: it is none.
     """
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise ConfigurationError("retries", retries, "use a whole number, 0 or more")
+    if not isinstance(retries, int | float) or isinstance(retries, bool) or not 0 <= retries < math.inf:
+        raise ConfigurationError("retries", retries, "use a number, 0 or more")
     return retries
+
+
+def checked_seconds(field: str, seconds: object) -> float:
+    """A time.
+
+    Args:
+        field: the name of the option, for the error.
+        seconds: any kind of number.
+
+    Raises:
+        ConfigurationError: it is no number above 0.
+    """
+    value = float(seconds) if isinstance(seconds, SupportsFloat) and not isinstance(seconds, bool) else 0.0
+    if not 0 < value < math.inf:
+        raise ConfigurationError(field, seconds, "use a number of seconds above 0")
+    return value

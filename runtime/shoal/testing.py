@@ -8,9 +8,11 @@ from typing import Any
 
 from shoal.containers import find_futures, replace_futures
 from shoal.errors import ConfigurationError
+from shoal.executors.calling import call_here
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.futures import ValueFuture
-from shoal.outcome import Failure, Held, Raised, split_outputs
+from shoal.outcome import Failure, Raised
+from shoal.resources import Resources
 from shoal.wire.messages import PoolStatus
 
 __all__ = ["ManualExecutor"]
@@ -39,6 +41,9 @@ class ManualExecutor:
     Attributes:
         launched: every attempt launched, in order.
         dropped: ``(tid, attempt)`` of those that the session gave up.
+        begun: those that ``begin`` reported as running.
+        stops: whether it can stop what runs.
+        missing: why it can run nothing that needs resources; empty if it can.
     """
 
     kind = "manual"
@@ -47,6 +52,9 @@ class ManualExecutor:
         self.label = label
         self.launched: list[Attempt] = []
         self.dropped: list[tuple[int, int]] = []
+        self.begun: set[tuple[int, int]] = set()
+        self.stops = False
+        self.missing = ""
         self.closed = False
         self._sink: Sink
 
@@ -62,21 +70,22 @@ class ManualExecutor:
         """Note the attempts."""
         self.launched.extend(attempts)
 
-    def drop(self, tid: int, attempt: int) -> None:
-        """Note what was given up."""
+    def cancel(self, tid: int, attempt: int) -> bool:
+        """Note what was given up; refuse what ``begin`` has begun, unless ``stops`` is set."""
+        if (tid, attempt) in self.begun and not self.stops:
+            return False
         self.dropped.append((tid, attempt))
+        return True
+
+    def lacks(self, resources: Resources) -> str:
+        """What the test has put into ``missing``."""
+        return self.missing
 
     def run(self, attempt: Attempt) -> None:
         """Call an attempt's function here and now, and report how it ended."""
         call = attempt.prepared.call
-        args, kwargs = attempt.prepared.arguments_with(attempt.inputs)
-        try:
-            result = call.function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
-            self.fail(attempt, Raised(error))
-        else:
-            values = [Held(item) for item in split_outputs(result, call.outputs, call.label)]
-            self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, None, "here", 1.0, 2.0)])
+        values, failure = call_here(call, lambda: attempt.prepared.arguments_with(attempt.inputs))
+        self._sink.attempts_ended([Ended(attempt.tid, attempt.attempt, values, failure, "here", 1.0, 2.0)])
 
     def run_all(self) -> None:
         """Run what is launched, and what that launches, until nothing is left."""
@@ -89,6 +98,7 @@ class ManualExecutor:
 
     def begin(self, attempt: Attempt) -> None:
         """Report that an attempt runs."""
+        self.begun.add((attempt.tid, attempt.attempt))
         self._sink.attempt_started(attempt.tid, attempt.attempt, "here", 1.0)
 
     def write(self, attempt: Attempt, stream: str, text: str) -> None:

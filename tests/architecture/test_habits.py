@@ -11,14 +11,17 @@ from sources import ROOT, Module, functions_around, modules
 # Each of these runs code that is not Shoal's own, which may raise anything.
 BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.callbacks": {"_run_callback"},  # a callback of a future
-    "shoal.executors.threads": {"_run_task"},  # the body of a task
+    "shoal.executors.calling": {"_outcome"},  # the body of a task
+    "shoal.engine.retrying": {"_ask_handler"},  # the user's retry_handler
+    "shoal.executors.foreign": {"guarded"},  # an executor of another library
+    "shoal.memoizing": {"Memoizer._key_of"},  # reading and digesting the user's values
+    "shoal.node.adapted": {"_guarded"},  # the body of a task
     "shoal.node.worker": {"Worker._execute"},  # the body of a task
     "shoal.outcome": {"_message"},  # the __str__ of an exception
     "shoal.reading": {"load_value"},  # what unpickling a result calls
     "shoal.serialize.failures": {"_guarded"},  # the __str__, __reduce__ ... of an exception
     "shoal.serialize.inline": {"InlineApp.__call__"},  # the body of an app that is called inside a task
     "shoal.serialize.pickling": {"attempt"},  # what pickling and unpickling call
-    "shoal.testing": {"ManualExecutor.run"},  # the body of a task
     "shoal_kernel.cellrun": {"_look"},  # the _repr_ methods of a value
 }
 

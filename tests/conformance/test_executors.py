@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,6 @@ import pytest
 
 import shoal
 from shoal.errors import DependencyError, NoSession, SessionClosed, SessionReplaced, UnknownExecutor
-
-
-def threads(tmp_path: Path) -> shoal.Config:
-    return shoal.Config(executors=(shoal.ThreadPoolExecutor(max_threads=2),), run_dir=str(tmp_path))
-
-
-def pool(tmp_path: Path) -> shoal.Config:
-    return shoal.Config(executors=(shoal.HighThroughputExecutor(max_workers_per_node=2),), run_dir=str(tmp_path))
-
-
-MAKERS: dict[str, Callable[[Path], shoal.Config]] = {"threads": threads, "pool": pool}
-
-
-@pytest.fixture(scope="module", params=MAKERS)
-def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[shoal.Session]:
-    """One session an executor, for all tests of this file that do not end it."""
-    loaded = shoal.load(MAKERS[request.param](tmp_path_factory.mktemp("runs")))
-    yield loaded
-    shoal.clear()
 
 
 def add(a: Any, b: Any = 0) -> Any:
@@ -97,7 +78,7 @@ def test_a_failed_input_skips_what_needs_it(session: shoal.Session) -> None:
     assert "load" in str(error)
     assert "ValueError: root" in str(error)
     assert isinstance(error.__cause__, ValueError)
-    assert last.state() == "skipped"
+    assert last.task_status() == "skipped"
     late = session.submit(add, (broken, 1))
     assert isinstance(late.exception(30), DependencyError)
 
@@ -200,7 +181,6 @@ def test_the_log_tells_the_run(session: shoal.Session) -> None:
     assert 0 < view.submitted[second.tid] <= view.ended[second.tid] + 1
 
 
-@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_the_same_configuration_gives_the_same_session(maker: Callable[[Path], shoal.Config], tmp_path: Path) -> None:
     """A load cell may be run again; a different one replaces the session and answers its futures."""
     shoal.clear()
@@ -218,7 +198,6 @@ def test_the_same_configuration_gives_the_same_session(maker: Callable[[Path], s
     shoal.clear()
 
 
-@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_the_end_of_a_block_waits_and_clear_does_not(maker: Callable[[Path], shoal.Config], tmp_path: Path) -> None:
     """``with`` waits for its tasks; ``clear`` answers unfinished ones with SessionClosed."""
     shoal.clear()
@@ -346,11 +325,13 @@ def test_a_future_of_another_library_that_nobody_needs_is_not_waited_for(session
     ],
     ids=["no config", "no such pool", "no folder"],
 )
-def test_a_load_that_fails_leaves_the_session_alone(bad: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_a_load_that_fails_leaves_the_session_alone(
+    bad: Callable[[Path], Any], threads_maker: Callable[[Path], shoal.Config], tmp_path: Path
+) -> None:
     """The mistake is named, and what runs goes on."""
     (tmp_path / "file").touch()
     shoal.clear()
-    session = shoal.load(threads(tmp_path))
+    session = shoal.load(threads_maker(tmp_path))
     with pytest.raises(shoal.ShoalError):
         bad(tmp_path)
     assert shoal.current() is session

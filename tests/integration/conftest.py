@@ -113,6 +113,10 @@ class BareClient:
             raise unpack_failure(result.failure)
         return value_of(result)
 
+    def part(self, tid: int, output: int) -> Any:
+        """One of the values of a task that has ended."""
+        return value_of(self.results[tid], output)
+
     def status(self) -> PoolStatus:
         ticket = self.next_tid + 1_000_000 + len(self.inbox)
         self.send(StatusRequest(ticket))

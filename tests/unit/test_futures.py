@@ -66,8 +66,8 @@ def test_a_future_cannot_be_copied_or_pickled(way: Any) -> None:
 
 
 def test_what_only_the_value_has_is_an_error_that_helps() -> None:
-    """Items and methods of the value: the message says to write .result()."""
-    for use in (lambda f: f[0], list, lambda f: f.append(1)):
+    """Methods of the value, and typing errors: the message says to write .result(), and no task is made."""
+    for use in (list, lambda f: f.append(1), lambda f: f.reslt):
         with pytest.raises((TypeError, AttributeError), match=r"\.result\(\)"):
             use(made())
     assert made()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from shoal.dispatch.attempts import Attempt, Manager
+from shoal.dispatch.attempts import Attempt, Client, Manager, Needy
 from shoal.dispatch.blobs import BlobStore
 from shoal.dispatch.events import Command, Key, ToClient, ToManager
-from shoal.dispatch.policy import Durations, Places, Shares
+from shoal.dispatch.failures import cancelled, too_large
+from shoal.dispatch.policy import AGE, Durations, Places, Shares
 from shoal.dispatch.states import ATTEMPT_MOVES, AttemptEvent, AttemptState, moved
 from shoal.outcome import Failure
-from shoal.wire.messages import Blob, NeedBlob, Result, Results, Task, Tasks
+from shoal.wire.messages import Blob, NeedBlob, Recall, Result, Results, Task, Tasks
 
 __all__ = ["Book"]
 
@@ -33,6 +34,9 @@ class Book:
         """Attempts that have ended."""
         self.ignored = 0
         """Results and requests about attempts that are not (any more) known."""
+        self._now = 0.0
+        self._unwanted: set[Key] = set()
+        """Attempts at managers that their clients have cancelled: none of them is to begin again."""
         self._parked: dict[bytes, list[Attempt]] = {}
         self._commands: list[Command] = []
         self._results: dict[int, list[Result]] = {}
@@ -53,30 +57,92 @@ class Book:
         """Send what waits to where there is room."""
         shares, places, durations = self.shares, self.places, self.durations
         outbox: dict[int, list[Task]] = {}
+        ripe = self._ripe() if places.claimed else []
+        if places.grown:
+            shares.look_again()
+        for client, attempt, manager in ripe:
+            self._send(client, attempt, manager, 0.0, outbox)
         while (pair := shares.next()) is not None:
             client, attempt = pair
-            task = attempt.task
-            load = durations.load(task.code)
-            manager = places.find(attempt, load)
-            if manager is None:
+            if type(attempt) is Needy:
+                cleared = self._find_room(client, attempt)
+                if cleared is not None:
+                    self._send(client, attempt, cleared, 0.0, outbox)
+                continue
+            load = durations.load(attempt.task.code)
+            found = places.find(attempt, load)
+            if found is None:
                 break
             client.pop()
-            if not self._bring_blobs(manager, attempt):
-                continue
-            attempt.state = ATTEMPT_MOVES[attempt.state, _SEND]
-            attempt.manager = manager
-            if not manager.outstanding:
-                manager.moved = manager.heard
-            manager.outstanding[attempt.key] = attempt
-            client.cores += attempt.cores
-            places.take(manager, attempt, load)
-            batch = outbox.get(manager.number)
-            if batch is None:
-                outbox[manager.number] = [task]
-            else:
-                batch.append(task)
+            self._send(client, attempt, found, load, outbox)
+        if places.grown:
+            all_of_it = shares.looked()
+            places.grown = {} if all_of_it else {n: m for n, m in places.grown.items() if m.free > 0}
         for number, tasks in outbox.items():
             self._commands.append(ToManager(number, Tasks(tasks)))
+
+    def _send(
+        self, client: Client, attempt: Attempt, manager: Manager, load: float, outbox: dict[int, list[Task]]
+    ) -> None:
+        """An attempt, now in no queue, goes to a manager that has room for it."""
+        task = attempt.task
+        known = manager.known
+        new = task.code not in known or (task.captures and task.captures not in known)
+        if new and not self._bring_blobs(manager, attempt):
+            return
+        attempt.state = ATTEMPT_MOVES[attempt.state, _SEND]
+        attempt.manager = manager
+        if not manager.outstanding:
+            manager.moved = manager.heard
+        manager.outstanding[attempt.key] = attempt
+        client.cores += attempt.cores
+        self.places.take(manager, attempt, load)
+        batch = outbox.get(manager.number)
+        if batch is None:
+            outbox[manager.number] = [task]
+        else:
+            batch.append(task)
+
+    def _find_room(self, client: Client, attempt: Needy) -> Manager | None:
+        """Take the next attempt, a needy one, from its queue; None if there is no room for it, so that it steps aside."""
+        places = self.places
+        if attempt.aside:
+            manager = places.find_grown(attempt.needs)
+            if manager is None:
+                client.untried.pop()
+                return None
+            places.unclaim(attempt)
+            client.come_forward(attempt)
+            return manager
+        client.pop()
+        again = attempt.since >= 0
+        if not again:
+            attempt.since = self._now
+        manager = places.find_room(attempt.needs) if again or not client.has_like(attempt) else None
+        if manager is None:
+            self.shares.step_aside(client, attempt, first=again)
+        return manager
+
+    def _ripe(self) -> list[tuple[Client, Attempt, Manager]]:
+        """Attempts for which a manager has been cleared, taken from their queues."""
+        found: list[tuple[Client, Attempt, Manager]] = []
+        for manager in list(self.places.claimed.values()):
+            attempt = manager.claim
+            if attempt is None or not self.places.ripe(manager):
+                continue
+            self.places.unclaim(attempt)
+            client = self.shares.get(attempt.key[0])
+            if client is not None:
+                client.come_forward(attempt)
+                found.append((client, attempt, manager))
+        return found
+
+    def _clear_for_old_ones(self) -> None:
+        """Let those that stepped aside long ago claim a manager, the oldest first: so each gets its turn at the one it needs."""
+        heads = [attempt for line in self.shares.aside() if (attempt := line.first()) is not None]
+        for attempt in sorted(heads, key=lambda a: a.since):
+            if attempt.claim is None and self._now - attempt.since > AGE:
+                self.places.claim(attempt, self.managers.values())
 
     def _bring_blobs(self, manager: Manager, attempt: Attempt) -> bool:
         """Send along what the manager has not had yet; False if the attempt must wait for its client to send a blob."""
@@ -118,10 +184,11 @@ class Book:
             client.cores -= attempt.cores
 
     def _requeue(self, attempt: Attempt) -> None:
-        """The attempt waits again, before the others of its priority; it is forgotten if its client is gone."""
+        """The attempt waits again, before the others of its priority; it ends if nobody wants it any more."""
         client = self.shares.get(attempt.key[0])
-        if client is None:
+        if client is None or attempt.key in self._unwanted:
             self._end(attempt)
+            self._answer(Result(*attempt.key, [], cancelled(attempt.task)))
             return
         client.push(attempt, first=True)
         self.shares.wake(client)
@@ -130,11 +197,15 @@ class Book:
         """The attempt has its outcome."""
         attempt.state = moved("attempt", ATTEMPT_MOVES, attempt.state, _END)
         del self.attempts[attempt.key]
+        if self._unwanted:
+            self._unwanted.discard(attempt.key)
         self.done += 1
 
     def _end_waiting(self, attempt: Attempt, failure: Failure | None) -> None:
         """An attempt that waits ends here, with ``failure`` for its client."""
         client = self.shares.get(attempt.key[0])
+        if type(attempt) is Needy:
+            self.places.unclaim(attempt)
         if attempt.state is AttemptState.PARKED:
             for digest, waiting in list(self._parked.items()):
                 self._parked[digest] = [a for a in waiting if a is not attempt]
@@ -145,6 +216,22 @@ class Book:
         self._end(attempt)
         if failure is not None:
             self._answer(Result(*attempt.key, [], failure))
+
+    def _refuse_too_large(self, most: tuple[int, int, int]) -> None:
+        """Only now is it known what is too large for this pool: end what waits and is."""
+        waiting = [a for a in self.attempts.values() if a.manager is None]
+        for attempt in [a for a in waiting if type(a) is Needy or a.cores > most[0]]:
+            failure = too_large(attempt.task, most)
+            if failure is not None:
+                self._end_waiting(attempt, failure)
+
+    def _unsure(self, key: Key) -> bool:
+        """Whether its manager was told that nobody wants the attempt any more."""
+        return key in self._unwanted or self.shares.get(key[0]) is None
+
+    def _recall(self, manager: Manager) -> None:
+        manager.recall()
+        self._commands.append(ToManager(manager.number, Recall()))
 
     def _answer(self, result: Result) -> None:
         """Tell the client, if it is there."""

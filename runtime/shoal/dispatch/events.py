@@ -68,7 +68,7 @@ class BlobArrived(msgspec.Struct):
 
 
 class CancelRequested(msgspec.Struct):
-    """A client wants these attempts dropped unless they have begun."""
+    """A client wants these attempts ended, whether they have begun or not."""
 
     client: int
     attempts: list[Key]
@@ -82,12 +82,16 @@ class ManagerRegistered(msgspec.Struct, frozen=True):
         block: the block it belongs to.
         slots: how many one-core tasks it runs at once.
         name: for messages to people: host, block.
+        memory: bytes of memory that its attempts may take in all; 0 if unknown.
+        gpus: its accelerators.
     """
 
     manager: int
     block: int
     slots: int
     name: str
+    memory: int = 0
+    gpus: int = 0
 
 
 class ManagerHeard(msgspec.Struct, frozen=True):
@@ -125,10 +129,11 @@ class AttemptsRunning(msgspec.Struct):
 
 
 class AttemptsReturned(msgspec.Struct):
-    """A manager gave attempts back that had not begun."""
+    """A manager gave attempts back that had not begun; or they were not ``delivered`` to it, since it is gone."""
 
     manager: int
     attempts: list[Key]
+    delivered: bool = True
 
 
 class BlobsMissing(msgspec.Struct):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shoal.errors import ConfigurationError, ManagerLost
 from shoal.outcome import Failure
+from shoal.resources import as_text
 from shoal.serialize import pack_failure
 from shoal.wire.messages import Task
 
@@ -25,10 +26,30 @@ def manager_lost(task: Task, manager: str, reason: str) -> Failure:
     return failure
 
 
-def too_large(task: Task, most_cores: int) -> Failure:
-    """No manager of this pool can ever run the task."""
-    fix = f"workers of this pool have at most {most_cores} cores; ask for fewer, or raise max_workers_per_node"
-    return pack_failure(ConfigurationError(f"cores of {describe(task)}", task.cores, fix))
+def too_large(task: Task, most: tuple[int, int, int]) -> Failure | None:
+    """Why no manager of this pool can ever run the task; None if one can, or may.
+
+    Args:
+        task: which.
+        most: cores, memory and accelerators of the largest manager; 0 for cores, and -1 for the others, while unknown.
+    """
+    cores, memory, gpus = most
+    asked: float | str
+    if not 0 < task.cores <= (cores or 1e6):
+        what, asked = "cores", task.cores
+        fix = f"workers of this pool have at most {cores} cores; ask for fewer, or raise max_workers_per_node"
+    elif task.memory > memory >= 0:
+        what, asked = "memory", as_text(task.memory)
+        fix = "this pool's nodes do not know theirs; set memory_per_node"
+        if memory:
+            has = as_text(memory)
+            fix = f"the largest node of this pool has {has}; ask for less, or raise memory_per_node"
+    elif task.gpus > gpus >= 0:
+        what, asked = "gpus", task.gpus
+        fix = f"the largest node of this pool has {gpus}; ask for fewer, or set gpus_per_node"
+    else:
+        return None
+    return pack_failure(ConfigurationError(f"{what} of {describe(task)}", asked, fix))
 
 
 def describe(task: Task) -> str:

@@ -4,7 +4,8 @@ It is told events and gives commands; it knows no sockets, no processes and no c
 since the last time, in order, and carries out what it orders: what is sent to one peer in one go is one message.
 
 Promises, whatever is lost: an attempt that it accepted ends exactly once, unless its client leaves. An attempt that may
-have begun is not begun again; one that cannot have begun goes back to its queue in silence.
+have begun is not begun again; one that cannot have begun goes back to its queue in silence. What a manager has is never
+given away twice: an attempt holds its cores, memory and accelerators until its manager has answered for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from shoal.dispatch.attempts import Attempt, Manager
+from shoal.dispatch.attempts import Attempt, Manager, Needy
 from shoal.dispatch.book import Book
 from shoal.dispatch.events import (
     AttemptsEnded,
@@ -55,13 +56,16 @@ from shoal.wire.messages import (
     Blob,
     Cancel,
     ClientGone,
-    Recall,
     Result,
     Running,
     RunningAttempt,
 )
 
-__all__ = ["LOST_AFTER", "SUSPECT_AFTER", "Dispatcher"]
+__all__ = ["AWAY", "LOST_AFTER", "SUSPECT_AFTER", "Dispatcher"]
+
+AWAY = 2.0
+"""Seconds between two ticks from which on the machine itself counts as not having run (its process was stopped, or could not
+go on): then nobody's silence in that time is held against them. Ticks are to come more often."""
 
 SUSPECT_AFTER = 5.0
 """Seconds of silence after which a manager gets no new tasks."""
@@ -80,23 +84,24 @@ class Dispatcher(Book):
     """One pool's attempts, clients and managers.
 
     Args:
-        most_cores: cores of the largest manager that this pool can have; 0 if unknown.
+        most: cores, bytes of memory and accelerators of the largest manager that this pool can have. While unknown: 0 for
+            cores, -1 for the others, which the first manager then tells.
         blob_limit: bytes of blobs kept.
         suspect_after, lost_after: see the constants.
     """
 
     def __init__(
         self,
-        most_cores: int = 0,
+        most: tuple[int, int, int] = (0, -1, -1),
         blob_limit: int = 256 << 20,
         suspect_after: float = SUSPECT_AFTER,
         lost_after: float = LOST_AFTER,
     ) -> None:
         super().__init__(blob_limit)
-        self.most_cores = most_cores
+        self.most = most
         self.suspect_after = suspect_after
         self.lost_after = lost_after
-        self._now = 0.0
+        self._ticked_at = 0.0
         self._hopeless: Failure | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ClientJoined: self._client_joined,
@@ -158,17 +163,20 @@ class Dispatcher(Book):
             self.ignored += len(event.tasks)
             return
         attempts = self.attempts
-        most = self.most_cores
+        most = self.most[0] or 1e6
         for task in event.tasks:
             task.client = number
             key = (number, task.tid, task.attempt)
             if key in attempts:
                 self.ignored += 1
                 continue
-            if not 0 < task.cores <= (most or 1e6):
-                self._answer(Result(*key, [], too_large(task, most)))
-                continue
-            attempts[key] = attempt = Attempt(key, task)
+            needy = task.memory or task.gpus
+            if needy or not 0 < task.cores <= most:
+                failure = too_large(task, self.most)
+                if failure is not None:
+                    self._answer(Result(*key, [], failure))
+                    continue
+            attempts[key] = attempt = Needy(key, task) if needy else Attempt(key, task)
             client.push(attempt)
         self.shares.wake(client)
         if self._hopeless is not None:
@@ -190,6 +198,7 @@ class Dispatcher(Book):
             if attempt is None:
                 self.ignored += 1
             elif attempt.manager is not None:
+                self._unwanted.add(key)
                 at_managers.setdefault(attempt.manager.number, []).append(key)
             else:
                 self._end_waiting(attempt, cancelled(attempt.task))
@@ -199,10 +208,16 @@ class Dispatcher(Book):
     # ------------------------------------------------------------------ managers
 
     def _registered(self, event: ManagerRegistered) -> None:
-        manager = Manager(event.manager, event.block, event.slots, event.name, self._now)
+        manager = Manager(event, self._now)
+        if not self.managers:
+            self._ticked_at = self._now
         self.managers[event.manager] = manager
         self.places.add(manager)
         self._hopeless = None
+        cores, memory, gpus = self.most
+        self.most = most = (max(cores, event.slots), max(memory, event.memory), max(gpus, event.gpus))
+        if not cores or -1 in (memory, gpus):
+            self._refuse_too_large(most)
 
     def _heard(self, event: ManagerHeard) -> None:
         manager = self.managers.get(event.manager)
@@ -221,7 +236,7 @@ class Dispatcher(Book):
         self.places.remove(manager)
         manager.state = moved("manager", MANAGER_MOVES, manager.state, ManagerEvent.GONE)
         back = []
-        for attempt, begun in manager.may_have_begun():
+        for attempt, begun in manager.may_have_begun(self._unsure):
             self._release(attempt)
             attempt.manager = None
             if attempt.state is _ENDED:
@@ -241,11 +256,12 @@ class Dispatcher(Book):
             return
         self._move(manager, ManagerEvent.DRAIN)
         if manager.outstanding:
-            self._commands.append(ToManager(manager.number, Recall()))
+            self._recall(manager)
         else:
             self._commands.append(ManagerDrained(manager.number))
 
     def _ticked(self, _: Ticked) -> None:
+        self._forgive()
         for manager in list(self.managers.values()):
             silent = self._now - manager.heard
             if silent > self.lost_after:
@@ -255,11 +271,20 @@ class Dispatcher(Book):
             elif silent > self.suspect_after and manager.state is ManagerState.UP:
                 self._move(manager, ManagerEvent.SILENT)
                 self._commands.append(ManagerSuspected(manager.number, silent))
+        self._clear_for_old_ones()
         if self.uneven:
             for manager in list(self.places.behind.values()):
                 if self._now - manager.moved > STUCK_AFTER:
                     manager.moved = self._now
-                    self._commands.append(ToManager(manager.number, Recall()))
+                    self._recall(manager)
+
+    def _forgive(self) -> None:
+        """Nobody was silent while nobody listened here."""
+        gap = self._now - self._ticked_at
+        self._ticked_at = self._now
+        if gap > AWAY:
+            for manager in self.managers.values():
+                manager.heard = min(self._now, manager.heard + gap)
 
     def _move(self, manager: Manager, event: ManagerEvent) -> None:
         self.places.remove(manager)
@@ -321,6 +346,8 @@ class Dispatcher(Book):
         manager = self.managers.get(event.manager)
         if manager is None:
             return
+        if event.delivered:
+            manager.answered_recall()
         back = []
         for key in event.attempts:
             attempt = manager.outstanding.get((key[0], key[1], key[2]))
@@ -347,7 +374,7 @@ class Dispatcher(Book):
             else:
                 # What waits there for the blob comes back, and waits here until its client has sent it again.
                 manager.known.discard(digest)
-                self._commands.append(ToManager(manager.number, Recall()))
+                self._recall(manager)
 
     # ------------------------------------------------------------------ capacity
 
@@ -362,5 +389,7 @@ class Dispatcher(Book):
         parked = [a for waiting in self._parked.values() for a in waiting]
         self._parked.clear()
         for attempt in [*self.shares.everything(), *parked]:
+            if type(attempt) is Needy:
+                self.places.unclaim(attempt)
             self._end(attempt)
             self._answer(Result(*attempt.key, [], failure))

@@ -19,6 +19,10 @@ E = TypeVar("E", bound=Enum)
 class AttemptState(Enum):
     """Where an attempt is."""
 
+    __hash__ = (
+        object.__hash__
+    )  # members are singletons; Enum's own is written in Python, and this is asked for each attempt
+
     QUEUED = "queued"
     """Waits in the pool for a free place."""
     PARKED = "parked"
@@ -33,6 +37,10 @@ class AttemptState(Enum):
 
 class AttemptEvent(Enum):
     """What happens to an attempt."""
+
+    __hash__ = (
+        object.__hash__
+    )  # members are singletons; Enum's own is written in Python, and this is asked for each attempt
 
     PARK = "park"
     UNPARK = "unpark"

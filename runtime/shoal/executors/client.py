@@ -49,6 +49,9 @@ _LINGER = 0.0005
 """Seconds that the thread gathers before it looks again, while the pool has more than enough to do anyway. Without it
 submitter and thread take the interpreter from each other at every task."""
 
+_LOOK = 0.5
+"""Longest wait (seconds) that is counted as one: a longer one was no wait, this process was stopped meanwhile."""
+
 _MOST_BYTES = 4 << 20
 """Bytes of tasks in one message, about."""
 
@@ -129,7 +132,7 @@ class ClientLink:
         self._tickets: dict[int, _Answer] = {}
         self._next_ticket = 1
         self._closing = False
-        self._welcome_by = 0.0
+        self._patient_for = patience
         self.welcomed = False
         self.over: ShoalError | None = None
         self._thread = threading.Thread(target=self._run, name=f"shoal-link-{name}", daemon=True)
@@ -167,7 +170,7 @@ class ClientLink:
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
         answer = self._tickets[ticket] = _Answer()
         self.order(make(ticket))
-        answer.event.wait(timeout)
+        _wait(answer.event, timeout)
         self._tickets.pop(ticket, None)
         if answer.status is None:
             over: ShoalError | None = self.over
@@ -208,7 +211,7 @@ class ClientLink:
         session, name = self._hello
         python = f"{sys.version_info[0]}.{sys.version_info[1]}"
         self._send(Hello(PROTOCOL_VERSION, session, name, python, os.getpid()))
-        self._welcome_by = time.monotonic() + self._patience
+        looked = time.monotonic()
         try:
             while not (self._closing and not self._orders and not self._outbox):
                 if self._listener.busy():
@@ -225,17 +228,27 @@ class ClientLink:
                 if self._process in ready:
                     self._drain_socket()
                     raise self._post_mortem() if self._post_mortem else PoolLost(self._name, "its process ended")
-                if self._welcome_by and time.monotonic() > self._welcome_by:
-                    raise PoolUnreachable(self._name, self._patience)
+                if self._patient_for > 0:
+                    looked = self._lose_patience(looked)
         except ShoalError as error:
             self.over = error
         finally:
             self._end()
 
     def _timeout(self) -> int | None:
-        if not self._welcome_by:
-            return None
-        return max(1, int((self._welcome_by - time.monotonic()) * 1000) + 1)
+        return int(min(_LOOK, self._patient_for) * 1000) + 1 if self._patient_for > 0 else None
+
+    def _lose_patience(self, looked: float) -> float:
+        """Count the time since ``looked`` as waited for the first answer; but not time in which this process was stopped.
+
+        Raises:
+            PoolUnreachable: it has been waited long enough.
+        """
+        now = time.monotonic()
+        self._patient_for -= min(now - looked, 2 * _LOOK)
+        if self._patient_for <= 0:
+            raise PoolUnreachable(self._name, self._patience)
+        return now
 
     def _end(self) -> None:
         broken = sys.exc_info()[1]  # an error of this thread's own goes to threading.excepthook; nobody waits for ever
@@ -320,7 +333,7 @@ class ClientLink:
         elif type(message) is Trouble:
             listener.trouble(message)
         elif type(message) is Welcome:
-            self._welcome_by = 0.0
+            self._patient_for = 0.0
             self.welcomed = True
         elif type(message) is Refused:
             raise VersionMismatch(message.what, message.there, message.here)
@@ -334,3 +347,9 @@ class _Answer:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.status: PoolStatus | None = None
+
+
+def _wait(event: threading.Event, timeout: float) -> None:
+    """Wait for an event; time in which this process was stopped does not count."""
+    while timeout > 0 and not event.wait(min(_LOOK, timeout)):
+        timeout -= _LOOK

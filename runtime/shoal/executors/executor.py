@@ -31,7 +31,9 @@ class Call(NamedTuple):
         label: the app's name.
         outputs: names of its outputs; empty for one unnamed.
         resources: what an attempt needs; None for one core.
-        stream: whether its printed text is wanted live.
+        walltime: seconds that an attempt may run; 0.0 for as long as it takes.
+        each: call the function for each item of the first argument, a list of argument tuples, and make one output of each;
+            a call that fails is a Failure among ``Ended.values``, and the others keep their values.
     """
 
     function: Callable[..., Any]
@@ -40,8 +42,9 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
     label: str
     outputs: tuple[str, ...]
-    resources: Resources | None
-    stream: bool
+    resources: Resources | None = None
+    walltime: float = 0.0
+    each: bool = False
 
 
 class Prepared(Protocol):
@@ -78,7 +81,7 @@ class Ended(NamedTuple):
 
     Args:
         tid, attempt: which.
-        values: one an output; empty on failure.
+        values: one an output; empty on failure. With ``Call.each``, a call that failed is a Failure among them.
         failure: why there is no value; None on success.
         worker: who ran it; empty if it never started.
         started, ended: epoch seconds where it ran; 0.0 if it never started.
@@ -87,7 +90,7 @@ class Ended(NamedTuple):
 
     tid: int
     attempt: int
-    values: Sequence[Value]
+    values: Sequence[Value | Failure | Raised]
     failure: Failure | Raised | None = None
     worker: str = ""
     started: float = 0.0
@@ -150,8 +153,13 @@ class Executor(Protocol):
         """Run these attempts. Never blocks, never raises."""
         ...
 
-    def drop(self, tid: int, attempt: int) -> None:
-        """Nobody wants this attempt any more; if it cannot be stopped its end is ignored."""
+    def cancel(self, tid: int, attempt: int) -> bool:
+        """Nobody wants this attempt any more. Never blocks.
+
+        Returns:
+            True if it will not run, or is being interrupted, or is not (any more) here: no :class:`Ended` need come. False
+            if it runs and cannot be stopped here: then it goes on, and its end will be told.
+        """
         ...
 
     def outstanding(self) -> int:
@@ -164,6 +172,10 @@ class Executor(Protocol):
 
     def slots(self) -> int:
         """How many attempts it runs at once, at most; for placement."""
+        ...
+
+    def lacks(self, resources: Resources) -> str:
+        """Why it could never run a task that needs these resources (``2 gpus: it has none``); empty if it can."""
         ...
 
     def status(self) -> PoolStatus:

@@ -18,11 +18,13 @@ from shoal.callbacks import call_back
 from shoal.errors import ConfigurationError, PoolLost, PoolStartFailed, ShoalError
 from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
+from shoal.executors.nodes import NodeSize, node_of
 from shoal.executors.packing import PreparedPoolCall, far, needs_packing, pack_inputs, prepare
 from shoal.links import dial
 from shoal.outcome import Failure, Packed, Raised
 from shoal.pool.connection import Connection, read_connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool, stderr_tail
+from shoal.resources import Resources, as_bytes
 from shoal.serialize import Snapshot, pack
 from shoal.spec import Spec
 from shoal.wire.messages import (
@@ -58,6 +60,9 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
     Args:
         label: its name in the session.
         max_workers_per_node: workers of each node; default: one a core of the node.
+        memory_per_node: what the tasks of a node may take together, in bytes or as a text such as ``"16 GB"``; default: what
+            the node has.
+        gpus_per_node: accelerators of a node that tasks may take; default: those that it has.
         provider: where blocks come from.
         pool: the name of a running pool to attach to; default: a pool of its own, which ends with the session.
         start_timeout: seconds that the pool may take to answer before its tasks fail.
@@ -65,6 +70,8 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
 
     label: str = "htex"
     max_workers_per_node: int | None = None
+    memory_per_node: int | str | None = None
+    gpus_per_node: int | None = None
     provider: LocalProvider = LocalProvider()
     pool: str | None = None
     start_timeout: float = 30.0
@@ -76,9 +83,16 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
         many = f"use 1 to {_MOST_WORKERS}, or None for one a core"
         self.require(workers is None or 1 <= workers <= _MOST_WORKERS, "max_workers_per_node", many)
         self.require(self.start_timeout > 0, "start_timeout", "use a number of seconds above 0")
+        memory = self.memory_per_node
+        some = "use a number of bytes above 0 or a text such as '16 GB', or None for what a node has"
+        field = f"{type(self).__name__}.memory_per_node"
+        self.require(memory is None or as_bytes(field, memory) > 0, "memory_per_node", some)
+        gpus = self.gpus_per_node
+        self.require(gpus is None or gpus >= 0, "gpus_per_node", "use 0 or more, or None for those that a node has")
         if self.pool is not None:
+            for name in ("max_workers_per_node", "memory_per_node", "gpus_per_node"):
+                self.require(getattr(self, name) is None, name, f"leave it out: pool '{self.pool}' has its own")
             self.require(self.provider == LocalProvider(), "provider", f"leave it out: pool '{self.pool}' has its own")
-            self.require(workers is None, "max_workers_per_node", f"leave it out: pool '{self.pool}' has its own")
 
     def build(self) -> PoolExecutor:
         """The executor that this describes."""
@@ -103,6 +117,7 @@ class PoolExecutor:
         self._sent: set[bytes] = set()
         self._slots = (spec.max_workers_per_node or len(os.sched_getaffinity(0))) * max(1, spec.provider.init_blocks)
         self._closed = False
+        self._node = NodeSize()
 
     # ------------------------------------------------------------------ Executor
 
@@ -125,12 +140,15 @@ class PoolExecutor:
                     f"{_plain(spec.label)}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
                     spec.provider,
                     max_workers_per_node=spec.max_workers_per_node,
+                    memory_per_node=spec.memory_per_node,
+                    gpus_per_node=spec.gpus_per_node,
                     owner=_who(),
                     folder=folder / _plain(spec.label),
                 )
             )
         else:
             self.connection = read_connection(spec.pool)
+        self._node = node_of(self.connection, here=spec.pool is None)
         self._link = ClientLink(
             dial(zmq.Context.instance(), self.connection.clients),
             self.connection.name,
@@ -163,10 +181,11 @@ class PoolExecutor:
         if over is not None:  # it ended meanwhile: what it did not see is answered here
             self.lost(over)
 
-    def drop(self, tid: int, attempt: int) -> None:
-        """Ask the pool to forget an attempt that has not begun."""
+    def cancel(self, tid: int, attempt: int) -> bool:
+        """Ask the pool to end an attempt; one that runs is interrupted, and its worker replaced."""
         if self._outstanding.pop((tid, attempt), None) is not None and self._link.over is None:
             self._link.order(Cancel([(0, tid, attempt)]))
+        return True
 
     def outstanding(self) -> int:
         """How many attempts have not ended."""
@@ -179,6 +198,10 @@ class PoolExecutor:
     def slots(self) -> int:
         """Workers expected of the blocks asked for at the start."""
         return self._slots
+
+    def lacks(self, resources: Resources) -> str:
+        """Why no node of its pool can ever run such a task, as far as is known here; else empty."""
+        return self._node.lacks(resources)
 
     def status(self, timeout: float = 5.0) -> PoolStatus:
         """The pool's own account of itself.
@@ -231,7 +254,7 @@ class PoolExecutor:
         needs = prepared.resources
         task = Task(
             tid, number, snapshot.code, by_digest, inline or None, prepared.body, inputs, list(prepared.outputs),
-            prepared.label, needs.cores, needs.priority, prepared.stream,
+            prepared.label, needs.cores, needs.priority, prepared.walltime, needs.memory, needs.gpus, prepared.each,
         )  # fmt: skip
         return task, blobs
 
@@ -250,7 +273,9 @@ class PoolExecutor:
         for result in message.results:
             if outstanding.pop((result.tid, result.attempt), None) is None:
                 continue
-            values = [Packed(payload) for payload in result.values]
+            values: list[Packed | Failure] = [Packed(payload) for payload in result.values]
+            for index, flaw in result.flaws:
+                values[index] = flaw
             ended.append(
                 Ended(result.tid, result.attempt, values, result.failure, result.worker, result.started, result.ended)
             )

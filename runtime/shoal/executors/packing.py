@@ -38,7 +38,8 @@ class PreparedPoolCall(msgspec.Struct, gc=False):
     label: str
     outputs: tuple[str, ...]
     resources: Resources
-    stream: bool
+    walltime: float
+    each: bool
 
 
 def prepare(call: Call) -> PreparedPoolCall:
@@ -54,7 +55,7 @@ def prepare(call: Call) -> PreparedPoolCall:
     snapshot = call.image.snapshot()
     return PreparedPoolCall(
         futures or (), snapshot.code, snapshot.captures, arguments, outside(body), snapshot, call.label, call.outputs,
-        call.resources or _ONE_CORE, call.stream,
+        call.resources or _ONE_CORE, call.walltime, call.each,
     )  # fmt: skip
 
 

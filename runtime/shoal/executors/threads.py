@@ -6,7 +6,7 @@ import contextvars
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,9 +14,10 @@ from typing import Any
 
 from shoal.containers import find_futures, replace_futures
 from shoal.errors import ConfigurationError
+from shoal.executors.calling import Arguments, call_here
 from shoal.executors.executor import Attempt, Call, Ended, Sink
-from shoal.outcome import Held, Raised, Value, split_outputs
-from shoal.place import enter_thread
+from shoal.place import enter_task, enter_thread
+from shoal.resources import Resources
 from shoal.spec import Spec
 from shoal.wire.messages import ManagerStatus, PoolStatus
 
@@ -57,13 +58,19 @@ class PreparedThreadCall:
 
 
 class Threads:
-    """The executor behind :class:`ThreadPoolExecutor`."""
+    """The executor behind :class:`ThreadPoolExecutor`.
+
+    Args:
+        spec: what it is made of.
+        tasks: whether it runs tasks, in which apps run in place; or the bodies of join apps, in which apps become tasks.
+    """
 
     kind = "threads"
 
-    def __init__(self, spec: ThreadPoolExecutor) -> None:
+    def __init__(self, spec: ThreadPoolExecutor, tasks: bool = True) -> None:
         self.label = spec.label
         self._max = spec.max_threads
+        self._tasks = tasks
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._sink: Sink
@@ -71,7 +78,7 @@ class Threads:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[int, int], Attempt] = {}
         self._done = 0
-        self._running = 0
+        self._executing: set[tuple[int, int]] = set()
         self._closed = False
 
     def start(self, sink: Sink, folder: Path) -> None:
@@ -79,7 +86,14 @@ class Threads:
         self._sink = sink
 
     def prepare(self, call: Call) -> PreparedThreadCall:
-        """Find the futures among the arguments."""
+        """Find the futures among the arguments.
+
+        Raises:
+            ConfigurationError: the call has a walltime, which threads cannot keep.
+        """
+        if call.walltime:
+            fix = f"threads cannot be ended; run {call.label} on a HighThroughputExecutor, or without walltime"
+            raise ConfigurationError("walltime", call.walltime, fix)
         return PreparedThreadCall(call)
 
     def launch(self, attempts: Sequence[Attempt]) -> None:
@@ -88,21 +102,21 @@ class Threads:
             for attempt in attempts:
                 self._waiting[attempt.tid, attempt.attempt] = attempt
                 self._queue.put(attempt)
-            wanted = min(self._max, len(self._waiting) + self._running)
+            wanted = min(self._max, len(self._waiting) + len(self._executing))
             while len(self._threads) < wanted and not self._closed:
                 # daemons: a task that runs on must not keep the interpreter from its end
                 name = f"shoal-{self.label}-{len(self._threads)}"
                 self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
                 self._threads[-1].start()
 
-    def drop(self, tid: int, attempt: int) -> None:
-        """Take back an attempt that has not begun."""
+    def cancel(self, tid: int, attempt: int) -> bool:
+        """Take an attempt out of the queue; one that runs cannot be stopped."""
         with self._lock:
-            self._waiting.pop((tid, attempt), None)
+            return self._waiting.pop((tid, attempt), None) is not None or (tid, attempt) not in self._executing
 
     def outstanding(self) -> int:
         """How many attempts have not ended."""
-        return len(self._waiting) + self._running
+        return len(self._waiting) + len(self._executing)
 
     def usable(self) -> bool:
         """Until it is closed."""
@@ -112,9 +126,17 @@ class Threads:
         """One a thread."""
         return self._max
 
+    def lacks(self, resources: Resources) -> str:
+        """Threads have the cores of this process, and know of no accelerators."""
+        if resources.gpus:
+            return f"{resources.gpus} gpus: threads have none to give"
+        if resources.cores > self._max:
+            return f"{resources.cores:g} cores: it has {self._max} threads"
+        return ""
+
     def status(self) -> PoolStatus:
         """Queued, running and done tasks; the threads count as one manager's workers."""
-        running, waiting = self._running, len(self._waiting)
+        running, waiting = len(self._executing), len(self._waiting)
         manager = ManagerStatus(0, 0, os.uname().nodename, os.getpid(), self._max, self._max, running, waiting, 0.0)
         return PoolStatus(0, self.label, self._started, waiting, running, self._done, 0, [], [manager], [])
 
@@ -131,48 +153,34 @@ class Threads:
             self._queue.put(None)
 
     def _work(self) -> None:
-        enter_thread()
+        if self._tasks:
+            enter_thread()
         while (attempt := self._queue.get()) is not None:
             with self._lock:
                 if self._waiting.pop((attempt.tid, attempt.attempt), None) is None:
                     continue  # dropped
-                self._running += 1
+                self._executing.add((attempt.tid, attempt.attempt))
             attempt.prepared.context.copy().run(self._run, attempt)
 
     def _run(self, attempt: Attempt) -> None:
+        enter_task(attempt.tid)
         started = time.time()
         worker = f"{os.uname().nodename}/{threading.current_thread().name}"
         self._sink.attempt_started(attempt.tid, attempt.attempt, worker, started)
-        values, failure = _run_task(attempt.prepared.call, attempt)
-        with self._lock:
-            self._running -= 1
-            self._done += 1
+        call = attempt.prepared.call
+        values, failure = call_here(call, lambda: _arguments(call, attempt))
         ended = Ended(attempt.tid, attempt.attempt, values, failure, worker, started, time.time())
         self._sink.attempts_ended([ended])
+        with self._lock:  # only now: until then it cannot be said that it was cancelled
+            self._executing.discard((attempt.tid, attempt.attempt))
+            self._done += 1
 
 
-def _run_task(call: Call, attempt: Attempt) -> tuple[list[Value], Raised | None]:
-    try:
-        objects = {
-            id(original): source.result()
-            for original, source in zip(attempt.prepared.inputs, attempt.inputs, strict=True)
-        }
-        args, kwargs = (
-            replace_futures((call.args, call.kwargs), lambda future: objects[id(future)])
-            if objects
-            else (call.args, call.kwargs)
-        )
-        result = _finish(call.function, call.function(*args, **kwargs))
-        return [Held(item) for item in split_outputs(result, call.outputs, call.label)], None
-    except BaseException as error:  # noqa: BLE001 - the task's own code: whatever it raises is its outcome
-        return [], Raised(error)
-
-
-def _finish(function: Callable[..., Any], result: Any) -> Any:
-    import inspect
-
-    if inspect.iscoroutine(result) and inspect.iscoroutinefunction(function):
-        import asyncio
-
-        return asyncio.run(result)
-    return result
+def _arguments(call: Call, attempt: Attempt) -> Arguments:
+    objects = {
+        id(original): source.result() for original, source in zip(attempt.prepared.inputs, attempt.inputs, strict=True)
+    }
+    if not objects:
+        return call.args, call.kwargs
+    filled: Arguments = replace_futures((call.args, call.kwargs), lambda future: objects[id(future)])
+    return filled

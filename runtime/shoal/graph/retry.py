@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["another_attempt"]
 
 
-def another_attempt(attempt: int, retries: int, final: bool) -> bool:
-    """Whether attempt ``attempt + 1`` should be made.
+def another_attempt(spent: float, retries: float, final: bool) -> bool:
+    """Whether another attempt should be made.
 
     Args:
-        attempt: the attempt that failed, from 1.
-        retries: attempts allowed beyond the first.
+        spent: the costs of the attempts that have failed, together; a plain failure costs 1.
+        retries: the budget.
         final: the failure would repeat in any attempt.
     """
-    return not final and attempt <= retries
+    return not final and spent <= retries

@@ -1,6 +1,7 @@
-"""The states of a task in the graph, and its transition table's shape.
+"""The states of a task in the graph.
 
-The codes are those of the run's columns (:mod:`shoal.record.runs`): what the views show is what the machine does.
+The codes of the first seven are those of the run's columns (:mod:`shoal.record.runs`); there a delayed task shows as queued,
+a joining one as running.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ __all__ = ["ENDED", "TaskState"]
 
 
 class TaskState(IntEnum):
-    """Where a task stands. The last four are final."""
+    """Where a task stands."""
 
     WAITING = 0
     """Some of its inputs have not been made yet."""
@@ -24,6 +25,10 @@ class TaskState(IntEnum):
     SKIPPED = 5
     """An input failed or was cancelled."""
     CANCELLED = 6
+    DELAYED = 7
+    """An attempt failed, and the next one waits for its time."""
+    JOINING = 8
+    """Its function has returned futures, and it waits for these."""
 
 
 ENDED = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED})

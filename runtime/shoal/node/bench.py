@@ -2,7 +2,7 @@
 
 Attempts are handed out in the order in which they came. A worker gets one at a time, unless its function has been seen to
 be short: then a few wait in its link, so that it never waits for its manager; should one of them take long after all,
-what waits behind it is taken back as soon as another worker is idle.
+what waits behind it is taken back as soon as another worker is idle. An attempt with a walltime shares its worker with none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUEUED_WORK = 0.004
 """Attempts wait in a worker's link for at most this much work (seconds)."""
 
 STALLED_AFTER = 0.02
-"""Seconds without progress after which a worker's waiting packets are taken back, if another one is idle."""
+"""Seconds without progress after which a worker gives what it holds back, and what waits there, if another one is idle."""
 
 COST = 10e-6
 """Seconds that an attempt costs a worker beyond its own time."""
@@ -183,21 +183,21 @@ class Bench:
 
     # ------------------------------------------------------------------ stalls
 
-    @property
-    def stallable(self) -> bool:
-        """Whether somebody is idle while packets wait in the links of others."""
-        return bool(self.idle) and not self.queue and any(len(w.open) > 1 for w in self.workers.values())
-
-    def unstall(self, now: float) -> None:
-        """Take back what waits behind an attempt that takes longer than it was expected to."""
+    def stalled(self, now: float) -> list[WorkerHandle]:
+        """The workers that have several attempts and make no progress; if another is idle, it gets what waits there."""
+        found = []
+        spare = bool(self.idle) and not self.queue
         for worker in self.workers.values():
-            if len(worker.open) <= 1:
+            if len(worker.flight) <= 1:
                 continue
             mark = worker.mark
             if mark != worker.seen_mark:
                 worker.seen_mark, worker.seen_at = mark, now
             elif now - worker.seen_at >= STALLED_AFTER:
-                self.take_back([worker])
+                found.append(worker)
+                if spare:
+                    self.take_back([worker])
+        return found
 
     # ------------------------------------------------------------------ inside
 
@@ -212,7 +212,9 @@ class Bench:
         return True
 
     def _expected(self, task: Task) -> float:
-        """Seconds that it will take if it is known to be short, else 0.0."""
+        """Seconds that it will take if it is known to be short, else 0.0: then it comes alone."""
+        if task.walltime:
+            return 0.0
         seen = self._seen.get(task.code)
         return seen + COST if seen is not None and seen < PACKET_WORK and task.cores <= 1.0 else 0.0
 

@@ -1,150 +1,137 @@
-"""What a task prints: sent on while it runs, or kept in the worker's log."""
+"""What workers print: read from their pipes as it comes, sent to the pool with the attempt that it belongs to."""
 
 from __future__ import annotations
 
-import io
+import codecs
+import fcntl
+import os
+import sys
+import termios
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TextIO
 
-__all__ = ["LIMIT", "TaskStream"]
+from shoal.node.crew import Key, WorkerHandle
+from shoal.node.page import CHUNK
+from shoal.wire.messages import Output
+
+__all__ = ["LIMIT", "LOG_LIMIT", "LONG", "Capture", "Gathered"]
 
 LIMIT = 1 << 20
-"""Characters of one stream of one task that are sent on; the rest goes to the worker's log."""
+"""Characters of one stream of one attempt that are sent on; the rest is read and dropped."""
 
-_CHUNK = 8192
+LOG_LIMIT = 16 << 20
+"""Bytes that one worker process may add to its log."""
 
+LONG = 0.05
+"""Seconds for which output is gathered."""
 
-class _Bytes(io.RawIOBase):
-    """What ``sys.stdout.buffer`` is in a worker: bytes written there take the way of text."""
+STREAMS = ("stdout", "stderr")
 
-    def __init__(self, write: Callable[[str], int]) -> None:
-        self._write = write
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Write bytes of UTF-8."""
-        view = bytes(data)
-        self._write(view.decode(errors="replace"))
-        return len(view)
-
-    def close(self) -> None:
-        """It stays open: it is there for the next task, too. Whoever wraps it closes it without meaning to."""
+_decoder = codecs.getincrementaldecoder("utf-8")
 
 
-class TaskStream(io.TextIOBase):
-    """Stands in for ``sys.stdout`` or ``sys.stderr`` of a worker.
+class Capture:
+    """Both streams of one worker.
 
-    Whole lines are sent as they are written, the rest on ``flush`` and when the task ends: whoever gathers them into larger
-    messages is down the line. Between tasks, and for tasks that do not ask for it, text goes to the worker's log.
-    What UTF-8 has no bytes for (lone surrogates, as in names of files) is written as an escape.
+    A worker does not begin its next attempt before it has seen its pipes empty. So what is read belongs to the attempt that
+    ran just before the reading; if none did, it goes to the worker's log.
 
     Args:
-        name: ``stdout`` or ``stderr``.
-        log: the stream to the worker's log, which no task can close.
-        send: called with the name and the text.
+        worker: whose.
+        emit: called with an attempt, ``stdout`` or ``stderr``, and text.
     """
 
-    def __init__(self, name: str, log: TextIO, send: Callable[[str, str], None]) -> None:
-        self._name = name
-        self._log = log
-        self._send = send
-        self._live = False
-        self._logged = False
-        self._held: list[str] = []
-        self._size = 0
-        self._left = LIMIT
-        self._raw = _Bytes(self.write)
+    def __init__(self, worker: WorkerHandle, emit: Callable[[Key, str, str], None]) -> None:
+        self._worker = worker
+        self._emit = emit
+        self._decoders = (_decoder("replace"), _decoder("replace"))
+        self._left = [LIMIT, LIMIT]
+        """Characters that may still be sent; below 0 if the stream has been cut."""
+        self._log_left = LOG_LIMIT
+        self.owner: Key | None = None
+        """The attempt that printed last."""
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Text travels as UTF-8."""
-        return "utf-8"
-
-    @property
-    def buffer(self) -> io.RawIOBase:
-        """For those who write bytes."""
-        return self._raw
-
-    def fileno(self) -> int:
-        """Where subprocesses write: the worker's log, unless a task has led it elsewhere for a while."""
-        return 1 if self._name == "stdout" else 2
-
-    def writable(self) -> bool:
-        """Always."""
+    def read(self, stream: int) -> bool:
+        """Read what is there of stdout (0) or stderr (1), some of it if it is much; False if nothing will ever come."""
+        worker = self._worker
+        owner = worker.running
+        try:
+            data = os.read(worker.pipes[stream], CHUNK)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        self._take(stream, owner or worker.running, data)
+        worker.note_read(stream)
         return True
 
-    def begin(self, live: bool) -> None:
-        """A task starts; ``live`` if what it prints is to be sent."""
-        self._live = live
-        self._left = LIMIT
+    def settle(self) -> None:
+        """If the attempt that printed last has ended, send what there is of its last character."""
+        if self.owner is not None and self._worker.running != self.owner:
+            self._change(None)
 
-    def end(self) -> None:
-        """The task has ended. Never raises: if the link or the log is gone, the next packet will show that."""
-        with suppress(OSError):
-            if self._live:
-                self.flush()
-        self._live = False
-        if self._logged:
-            with suppress(OSError):
-                self._log.flush()
-            self._logged = False
+    def finish(self) -> None:
+        """The worker has ended: read what it has left in its pipes."""
+        for stream, pipe in enumerate(self._worker.pipes):
+            # Not what others who still have the pipe add meanwhile: they may never come to an end.
+            size = bytearray(4)
+            fcntl.ioctl(pipe, termios.FIONREAD, size)
+            for _ in range(0, int.from_bytes(size, sys.byteorder), CHUNK):
+                self.read(stream)
+        self._change(None)
 
-    def forked(self) -> None:
-        """This is a child of the worker now: what its parent holds is its parent's to send."""
-        self._held.clear()
-        self._size = 0
+    def _take(self, stream: int, owner: Key | None, data: bytes) -> None:
+        if owner != self.owner:
+            self._change(owner)
+        if owner is None:
+            self._to_log(data)
+        elif self._left[stream] >= 0:
+            self._send(owner, stream, self._decoders[stream].decode(data))
 
-    def close(self) -> None:
-        """Send what is held. It stays open: it is there for the next task, too."""
-        self.flush()
+    def _send(self, owner: Key, stream: int, text: str) -> None:
+        left = self._left[stream] - len(text)
+        if left < 0:
+            name = STREAMS[stream]
+            text = f"{text[:left]}\n[{name} of this task is cut here, after {LIMIT} characters]\n"
+        self._left[stream] = left
+        if text:
+            self._emit(owner, STREAMS[stream], text)
 
-    def write(self, text: str) -> int:
-        """Write text.
+    def _change(self, owner: Key | None) -> None:
+        for stream, decoder in enumerate(self._decoders):
+            rest = decoder.decode(b"", final=True)
+            if rest and self.owner is not None and self._left[stream] >= 0:
+                self._send(self.owner, stream, rest)
+            decoder.reset()
+        self._left = [LIMIT, LIMIT]
+        self.owner = owner
 
-        Raises:
-            TypeError: it is no text.
-        """
-        if type(text) is not str:
-            if not isinstance(text, str):
-                raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-            text = str.__str__(text)
-        if not text.isascii():
-            text = text.encode("utf-8", "backslashreplace").decode()
-        if not self._live:
-            self._to_log(text)
-            return len(text)
-        self._held.append(text)
-        self._size += len(text)
-        if "\n" in text or self._size > _CHUNK:
-            self.flush()
-        return len(text)
-
-    def flush(self) -> None:
-        """Send what is held."""
-        if not self._live:
-            self._log.flush()
-        elif self._held:
-            text = "".join(self._held)
-            self._held.clear()
-            self._size = 0
-            self._pass_on(text)
-
-    def _pass_on(self, text: str) -> None:
-        if self._left <= 0:
-            self._to_log(text)
+    def _to_log(self, data: bytes) -> None:
+        if self._log_left <= 0:
             return
-        if len(text) > self._left:
-            self._to_log(text[self._left :])
-            text = text[: self._left] + f"\n[{self._name} of this task is cut here, after {LIMIT} characters]\n"
-            self._left = 0
-        else:
-            self._left -= len(text)
-        self._send(self._name, text)
+        self._log_left -= len(data)
+        self._worker.log(data)
+        if self._log_left <= 0:
+            self._worker.log(b"\n[the rest of what is printed outside of tasks is left out]\n")
 
-    def _to_log(self, text: str) -> None:
-        self._logged = True
-        self._log.write(text)
+
+class Gathered:
+    """Text on its way to the pool: what comes within a moment is sent together."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[Key, str], list[str]] = {}
+        self._due = 0.0
+
+    def add(self, key: Key, stream: str, text: str) -> None:
+        """Text that an attempt printed."""
+        self._texts.setdefault((key, stream), []).append(text)
+
+    def wait(self, now: float) -> float:
+        """Seconds until something is due; infinity if there is nothing."""
+        return max(0.0, self._due - now) if self._texts else float("inf")
+
+    def take(self, now: float) -> list[Output]:
+        """All that there is, to be sent now."""
+        texts, self._texts = self._texts, {}
+        if texts:
+            self._due = now + LONG
+        return [Output(*key, stream, "".join(parts)) for (key, stream), parts in texts.items()]

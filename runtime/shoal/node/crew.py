@@ -12,14 +12,19 @@ import resource
 import signal
 import socket
 import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shoal.node import packets
+from shoal.node.kin import VARIABLE
+from shoal.node.page import BEGUN, DONE, MARK, READ, SIGNAL, TARGET
 from shoal.wire.frames import Codec
 from shoal.wire.messages import Blob, Message, Task, Tasks
 
-__all__ = ["Key", "WorkerHandle", "raise_file_limit", "start_worker"]
+__all__ = ["Ending", "Key", "WorkerHandle", "raise_file_limit", "start_worker"]
 
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -29,6 +34,21 @@ TAIL = 4096
 """Bytes of a worker's log that are shown when it does not start."""
 
 
+@dataclass
+class Ending:
+    """A worker is being ended because of one of its attempts.
+
+    Args:
+        key: the attempt.
+        walltime: whether it ran into its walltime; else it was cancelled.
+        kill_at: when the worker is ended by force, on a steady clock.
+    """
+
+    key: Key
+    walltime: bool
+    kill_at: float
+
+
 class WorkerHandle:
     """One worker process, as its manager sees it.
 
@@ -36,9 +56,10 @@ class WorkerHandle:
         index: its place, 0 to slots - 1.
         pid: the process.
         links: the manager's end of the link, and a copy of the worker's end.
-        page: the page on which the worker notes what it has begun.
-        log: the path of its log, and where in it this process began to write.
-        born: when it was started, on a steady clock.
+        page: the page on which the worker notes what it has begun, see :mod:`shoal.node.page`.
+        pipes: where its stdout and its stderr are read.
+        log: the path of its log, and a descriptor that appends to it.
+        birth: when it was started, on a steady clock, and the name that its descendants carry.
     """
 
     def __init__(
@@ -47,14 +68,16 @@ class WorkerHandle:
         pid: int,
         links: tuple[socket.socket, socket.socket],
         page: mmap.mmap,
+        pipes: tuple[int, int],
         log: tuple[Path, int],
-        born: float,
+        birth: tuple[float, str],
     ) -> None:
         self.index = index
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.link, self._twin = links
-        self.born = born
+        self.pipes = pipes
+        self.born, self.name = birth
         self.ready = False
         self.cores = 0
         """Cores that what it has keeps busy."""
@@ -70,22 +93,62 @@ class WorkerHandle:
         self.seen_mark = 0
         self.seen_at = 0.0
         self.announced = 0
+        self.nudged = 0
+        """The mark at which it was last asked for the results that it holds back."""
+        self.limit = 0.0
+        """The walltime of the one attempt that it has; 0.0 for none."""
+        self.given_at = 0.0
+        """When it was given that, on a steady clock."""
+        self.deadline = 0.0
+        """When that runs into its walltime, on a steady clock; 0.0 if it is not seen to have begun."""
+        self.ending: Ending | None = None
         self._page = page
         self._marks = memoryview(page).cast("Q")
         self._times = memoryview(page).cast("d")
-        self._log, self._log_start = log
+        self._log, self._log_fd = log
+        self._log_start = os.fstat(self._log_fd).st_size
         self._number = 0
         self._blobs: dict[int, bytes] = {}
 
     @property
     def mark(self) -> int:
         """The mark of the attempt that it began last; 0 for none."""
-        return self._marks[0]
+        return self._marks[MARK]
 
     @property
     def begun_at(self) -> float:
         """When it began that (seconds since the epoch)."""
-        return self._times[1]
+        return self._times[BEGUN]
+
+    @property
+    def running(self) -> Key | None:
+        """The attempt that it has begun and not ended."""
+        mark = self._marks[MARK]
+        if mark == self._marks[DONE]:
+            return None
+        for key, (_, own, _) in self.flight.items():
+            if own == mark:
+                return key
+        return None
+
+    def nudge(self) -> None:
+        """Ask for the results that it holds back behind the attempt that it has begun, if there are any."""
+        self.nudged = mark = self.mark
+        if any(own < mark for _, own, _ in self.flight.values()):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, SIGNAL)
+
+    def interrupt(self, ending: Ending) -> None:
+        """Interrupt one of its attempts, if that runs now; then the process ends."""
+        self.ending = ending
+        self.steady = False
+        self._marks[TARGET] = self.flight[ending.key][1]
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, SIGNAL)
+
+    def note_read(self, stream: int) -> None:
+        """Tell it that its stdout (0) or stderr (1) has been read from."""
+        self._marks[READ[stream]] += 1
 
     def send(self, codec: Codec, message: Message) -> int:
         """Send a packet; returns its number.
@@ -106,6 +169,8 @@ class WorkerHandle:
         """Send tasks in one packet. Raises as ``send`` does; then nothing has changed."""
         number = self.send(codec, Tasks(tasks))
         self.open[number] = len(tasks)
+        # An attempt with a walltime comes alone.
+        self.limit, self.deadline, self.given_at = tasks[0].walltime, 0.0, time.monotonic()
         mark = number << 16
         for task, load in zip(tasks, loads, strict=True):
             mark += 1
@@ -178,9 +243,17 @@ class WorkerHandle:
         self.link.close()
         self._twin.close()
         os.close(self.pidfd)
+        for pipe in self.pipes:
+            os.close(pipe)
+        os.close(self._log_fd)
         self._marks.release()
         self._times.release()
         self._page.close()
+
+    def log(self, data: bytes) -> None:
+        """Add to its log what it wrote outside of attempts."""
+        with suppress(OSError):  # a full disk is no reason to end
+            os.write(self._log_fd, data)
 
     def stderr_tail(self) -> str:
         """The end of what it wrote."""
@@ -219,39 +292,45 @@ def start_worker(index: int, folder: str, name: str, host: str, born: float) -> 
     log = Path(folder) / f"{name}-worker-{index}.log"
     # Somebody may have tidied up the logs of a pool that lasts.
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    page_fd = -1
-    try:
-        page_fd = os.memfd_create("shoal-page", os.MFD_CLOEXEC)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ExitStack() as theirs, ExitStack() as ours:
+
+        def opened(fd: int, stack: ExitStack) -> int:
+            stack.callback(os.close, fd)
+            return fd
+
+        log_fd = opened(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), ours)
+        reads, writes = [], []
+        for _ in range(2):
+            read, write = os.pipe2(os.O_CLOEXEC)
+            reads.append(opened(read, ours))
+            writes.append(opened(write, theirs))
+            os.set_blocking(read, False)
+        page_fd = opened(os.memfd_create("shoal-page", os.MFD_CLOEXEC), theirs)
         os.ftruncate(page_fd, mmap.PAGESIZE)
         page = mmap.mmap(page_fd, mmap.PAGESIZE)
+        link, twin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.callback(link.close)
+        ours.callback(twin.close)
+        tag = f"{host}-{os.getpid()}-{index}-{born:.6f}"
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-P", "-m", "shoal.node.worker", "3", "4", str(os.getpid()), host],
-            dict(os.environ),
-            file_actions=_descriptors(theirs.fileno(), page_fd, log_fd),
+            {**os.environ, VARIABLE: tag},
+            file_actions=_descriptors(*writes, twin.fileno(), page_fd),
         )
         # Tasks get the limit that their environment has; a higher one is not good for all programs.
         resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES)
-        return WorkerHandle(index, pid, (ours, theirs), page, (log, os.fstat(log_fd).st_size), born)
-    finally:
-        if page_fd >= 0:
-            os.close(page_fd)
-        os.close(log_fd)
+        ours.pop_all()
+    return WorkerHandle(index, pid, (link, twin), page, (reads[0], reads[1]), (log, log_fd), (born, tag))
 
 
-def _descriptors(link: int, page: int, log: int) -> list[Any]:
-    """File actions that give the child stdin, its log, and the link and the page as 3 and 4."""
+def _descriptors(*given: int) -> list[Any]:
+    """File actions that give the child stdin, and these as 1, 2 and so on: its pipes, the link and the page."""
+    # By way of numbers above them all, since one of them may itself have the number of another.
+    base = max(*given, 9) + 1
     return [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, log, 1),
-        (os.POSIX_SPAWN_DUP2, log, 2),
-        # By way of high numbers, since the originals may themselves be 3 or 4.
-        (os.POSIX_SPAWN_DUP2, link, 203),
-        (os.POSIX_SPAWN_DUP2, page, 204),
-        (os.POSIX_SPAWN_DUP2, 203, 3),
-        (os.POSIX_SPAWN_DUP2, 204, 4),
-        (os.POSIX_SPAWN_CLOSE, 203),
-        (os.POSIX_SPAWN_CLOSE, 204),
+        *[(os.POSIX_SPAWN_DUP2, fd, base + place) for place, fd in enumerate(given)],
+        *[(os.POSIX_SPAWN_DUP2, base + place, 1 + place) for place in range(len(given))],
+        *[(os.POSIX_SPAWN_CLOSE, base + place) for place in range(len(given))],
     ]

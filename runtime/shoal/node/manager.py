@@ -14,19 +14,21 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
-from shoal.errors import ProtocolError, WorkerLost
+from shoal.errors import ProtocolError
 from shoal.links import Poll, dial, process_started, receive, send
-from shoal.node import packets
+from shoal.node import kin, packets, supply
 from shoal.node.bench import DEEP, STALLED_AFTER, Bench
+from shoal.node.capture import LONG, Capture, Gathered
 from shoal.node.crew import WorkerHandle, raise_file_limit, start_worker
+from shoal.node.endings import CANCELLED, Endings
 from shoal.outcome import Failure
-from shoal.serialize import pack_failure
 from shoal.wire.frames import Codec
 from shoal.wire.messages import (
     PROTOCOL_VERSION,
@@ -37,7 +39,6 @@ from shoal.wire.messages import (
     Heartbeat,
     Message,
     NeedBlob,
-    Output,
     Ready,
     Recall,
     Refused,
@@ -59,16 +60,11 @@ __all__ = ["HEARTBEAT", "Manager", "main"]
 HEARTBEAT = 2.5
 """Seconds between signs of life."""
 
-LONG = 0.05
-"""Seconds after which an attempt is announced as running, and for which output is gathered."""
-
 START_LIMIT = 60.0
 """Seconds that a worker may take to come up."""
 
 STRIKES = 3
 """Workers that may end in a row before they are ready."""
-
-CANCELLED = "concurrent.futures.CancelledError"
 
 
 class Manager:
@@ -86,8 +82,11 @@ class Manager:
         self._codec = Codec()
         self._poll = Poll()
         self._results: list[Result] = []
-        self._outputs: dict[tuple[int, int, int, str], list[str]] = {}
-        self._outputs_due = 0.0
+        self._endings = Endings(self._bench)
+        self._captures: dict[int, Capture] = {}
+        self._output = Gathered()
+        self._ended_names: set[str] = set()
+        """What descends from workers of these names is to be ended."""
         self._next_look = 0.0
         self._next_beat = 0.0
         self._strikes = 0
@@ -103,7 +102,7 @@ class Manager:
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Tasks: self._tasks,
             Blob: lambda m: self._bench.blob(m.digest, m.data),
-            Cancel: lambda m: self._cancel(self._bench.drop({(k[0], k[1], k[2]) for k in m.attempts})),
+            Cancel: self._cancel_some,
             ClientGone: lambda m: self._cancel(self._bench.drop(client=m.client)),
             Recall: lambda _: self._send(Returned(self._bench.give_up())),
             Shutdown: self._shutdown,
@@ -114,7 +113,10 @@ class Manager:
         """Work until told to end; returns the exit code."""
         self._watch_pool_process()
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        self._send(Register(PROTOCOL_VERSION, self._spec.block, self._host, os.getpid(), python, self._slots))
+        spec = self._spec
+        offer = (self._slots, spec.memory or supply.memory(), supply.gpus() if spec.gpus is None else spec.gpus)
+        self._send(Register(PROTOCOL_VERSION, spec.block, self._host, os.getpid(), python, *offer))
+        kin.adopt_orphans()
         gc.freeze()
         while self._stop is None:
             self._poll.once(self._timeout())
@@ -125,13 +127,17 @@ class Manager:
 
     def _timeout(self) -> float:
         now = time.monotonic()
-        due = self._next_beat - now
-        if self._outputs:
-            due = min(due, self._outputs_due - now)
-        if any(w.unannounced() for w in self._bench.workers.values()):
-            due = min(due, LONG)
-        if self._bench.stallable:
-            due = min(due, STALLED_AFTER)
+        due = min(self._next_beat - now, self._output.wait(now))
+        endings, bench = self._endings, self._bench
+        spare = bool(bench.idle) and not bench.queue
+        for worker in bench.workers.values():
+            several = len(worker.flight) > 1
+            if several and due > STALLED_AFTER and (worker.nudged != worker.mark or (spare and len(worker.open) > 1)):
+                due = STALLED_AFTER
+            if due > LONG and worker.unannounced():
+                due = LONG
+            if worker.limit or worker.ending is not None or endings.unwanted:
+                due = min(due, endings.wait(worker, now))
         return max(0.0, due)
 
     def _after(self) -> None:
@@ -147,16 +153,21 @@ class Manager:
         if now >= self._next_look:
             self._next_look = now + 0.4 * STALLED_AFTER
             self._look_around(now)
-        if now >= self._outputs_due:
-            self._send_outputs()
+        if not self._output.wait(now):
+            self._send_output(now)
 
     def _look_around(self, now: float) -> None:
         bench = self._bench
         if now >= self._next_beat:
             self._beat(now)
-        if bench.stallable:
-            bench.unstall(now)
-            bench.hand_out()
+        self._endings.look(now)
+        for worker in bench.stalled(now):
+            if worker.nudged != worker.mark:
+                worker.nudge()
+        bench.hand_out()
+        if self._ended_names:
+            kin.end(kin.orphans({w.pid for w in bench.workers.values()}, self._ended_names))
+            self._ended_names.clear()
         running = []
         for worker in bench.workers.values():
             mark = worker.mark
@@ -187,6 +198,7 @@ class Manager:
         if self._window and not bench.deep and not any(len(w.flight) > 1 for w in bench.workers.values()):
             self._window = self._slots
         bench.deep = False
+        kin.collect({w.pid for w in bench.workers.values()})
         self._send(Heartbeat(sum(w.ready for w in bench.workers.values()), self._window))
 
     # ------------------------------------------------------------------ from the pool
@@ -204,6 +216,12 @@ class Manager:
 
     def _tasks(self, message: Tasks) -> None:
         self._bench.queue.extend(message.tasks)
+
+    def _cancel_some(self, message: Cancel) -> None:
+        keys = {(key[0], key[1], key[2]) for key in message.attempts}
+        self._cancel(self._bench.drop(keys))
+        self._endings.cancel(keys)
+        self._endings.look(time.monotonic())
 
     def _cancel(self, tasks: list[Task]) -> None:
         for task in tasks:
@@ -239,11 +257,7 @@ class Manager:
                 os.kill(worker.pid, signal.SIGKILL)
                 return
             if isinstance(message, Results):
-                for result in message.results:
-                    if self._bench.ended(worker, result):
-                        self._results.append(result)
-            elif isinstance(message, Output):
-                self._output(message)
+                self._from_attempts(worker, message.results)
             elif isinstance(message, Ready):
                 self._strikes = 0
                 self._bench.ready(worker)
@@ -254,26 +268,29 @@ class Manager:
                 for digest in message.digests:
                     self._bench.send_blob(worker, digest)
 
-    def _output(self, message: Output) -> None:
-        key = (message.client, message.tid, message.attempt, message.stream)
-        if not self._outputs:
-            self._outputs_due = max(time.monotonic(), self._outputs_due + LONG)
-        self._outputs.setdefault(key, []).append(message.text)
+    def _from_attempts(self, worker: WorkerHandle, results: list[Result]) -> None:
+        for result in results:
+            if self._bench.ended(worker, result):
+                self._results.append(result)
+        if worker.ending is not None or self._endings.unwanted:
+            for result in results:
+                self._endings.ended(worker, (result.client, result.tid, result.attempt))
+        self._captures[worker.pid].settle()
+
+    def _from_pipe(self, worker: WorkerHandle, stream: int) -> None:
+        if not self._captures[worker.pid].read(stream):
+            self._poll.remove(worker.pipes[stream])
 
     def _send_results(self) -> None:
         if self._results:
             # What a task printed arrives before its end.
-            self._send_outputs()
+            self._send_output(time.monotonic())
             results, self._results = self._results, []
             self._send(Results(results))
 
-    def _send_outputs(self) -> None:
-        if not self._outputs:
-            return
-        outputs, self._outputs = self._outputs, {}
-        self._outputs_due = time.monotonic()
-        for (client, tid, attempt, stream), texts in outputs.items():
-            self._send(Output(client, tid, attempt, stream, "".join(texts)))
+    def _send_output(self, now: float) -> None:
+        for message in self._output.take(now):
+            self._send(message)
 
     # ------------------------------------------------------------------ the lives of workers
 
@@ -286,6 +303,9 @@ class Manager:
             return
         self._unstarted.pop(index, None)
         self._bench.add(worker)
+        self._captures[worker.pid] = Capture(worker, self._output.add)
+        for stream, pipe in enumerate(worker.pipes):
+            self._poll.add(pipe, partial(self._from_pipe, worker, stream))
         self._poll.add(worker.link.fileno(), lambda: self._from_worker(worker))
         self._poll.add(worker.pidfd, lambda: self._worker_ended(worker))
 
@@ -299,24 +319,25 @@ class Manager:
 
     def _worker_ended(self, worker: WorkerHandle) -> None:
         self._from_worker(worker)
-        self._poll.remove(worker.link.fileno())
-        self._poll.remove(worker.pidfd)
+        self._captures.pop(worker.pid).finish()
+        for fd in (worker.link.fileno(), worker.pidfd, *worker.pipes):
+            self._poll.remove(fd)
         how = worker.reap()
-        begun, _ = self._bench.remove(worker)
+        begun, back = self._bench.remove(worker)
         name = f"{self._host}/{worker.pid}"
         for task in begun:
-            label = f"task {task.tid} ({task.label})" if task.label else f"task {task.tid}"
-            failure = pack_failure(WorkerLost(label, f"worker {name}", how))
-            failure.lost = True
+            failure = self._endings.failure(worker, task, name, how)
             started = worker.begun_at if worker.flight[task.client, task.tid, task.attempt][1] == worker.mark else 0.0
             self._results.append(Result(task.client, task.tid, task.attempt, [], failure, name, started, time.time()))
-        if worker.ready:
-            self._send(Trouble("worker", f"worker {name} ended: {how}"))
-        else:
+        self._cancel(self._bench.drop(self._endings.unwanted_of(back)))
+        self._ended_names.add(worker.name)
+        if not worker.ready:
             self._strikes += 1
             if self._strikes == STRIKES:
                 text = f"{STRIKES} workers in a row ended before they were ready, the last with {how}"
                 self._send(Trouble("worker", f"{text}\n{worker.stderr_tail()}", fatal=True))
+        elif worker.ending is None:
+            self._send(Trouble("worker", f"worker {name} ended: {how}"))
         worker.close()
         if self._strikes < STRIKES:
             self._start_worker(worker.index)
@@ -330,11 +351,11 @@ class Manager:
         try:
             fd = os.pidfd_open(spec.pool_pid)
         except ProcessLookupError:
-            _end_group()
+            kin.end_group()
             return
         if process_started(spec.pool_pid) != spec.pool_started:
-            _end_group()
-        self._poll.add(fd, _end_group)
+            kin.end_group()
+        self._poll.add(fd, kin.end_group)
 
     def _end(self) -> int:
         """End in good order: workers see their links close and have a moment to leave."""
@@ -354,20 +375,16 @@ class Manager:
                 time.sleep(0.005)
             os.kill(worker.pid, signal.SIGKILL)
             worker.reap()
+        kin.end_descendants()
         self._context.destroy(linger=200)
         return 4 if self._stop == "refused" else 0
-
-
-def _end_group() -> None:
-    """The pool is gone: end this block's processes, this one included, whatever they are doing."""
-    if os.getpgid(0) == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
 
 
 def main() -> None:
     """Run a manager as its spec file says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Its group gets the signal, too; but not what tasks have started in groups of their own.
+    signal.signal(signal.SIGTERM, lambda *_: kin.end_group())
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ManagerSpec)
     os.chdir(spec.cwd)
     raise_file_limit()

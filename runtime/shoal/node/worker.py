@@ -1,7 +1,8 @@
 """The process that executes tasks: ``python -P -m shoal.node.worker LINK PAGE MANAGER NAME``.
 
 It reads packets of tasks from its manager, runs one after the other, and answers with results. On a small shared page it
-notes which task it has begun, so that its manager knows that also when the process is gone.
+notes which task it has begun, so that its manager knows that also when the process is gone. The manager can interrupt it:
+then it ends, since nobody knows in what state a task was cut off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import CoroutineType
@@ -23,14 +25,15 @@ from typing import Any, NoReturn
 from shoal.dispatch.blobs import BlobStore
 from shoal.errors import ShoalError, TaskUnreadable
 from shoal.node import packets
-from shoal.node.capture import TaskStream
+from shoal.node.page import BEGUN, DONE, MARK, SIGNAL, TARGET
+from shoal.node.stdio import Streams, unbuffer_c
 from shoal.outcome import Failure, Payload, split_outputs
-from shoal.place import enter_worker
+from shoal.place import enter_task, enter_worker
 from shoal.serialize import Rebuilder, pack, pack_failure, unpack, unpack_call
 from shoal.wire.frames import Codec, Outside, outside
-from shoal.wire.messages import Blob, Message, NeedBlob, Output, Ready, Result, Results, Shutdown, Task, Tasks
+from shoal.wire.messages import Blob, Message, NeedBlob, Ready, Result, Results, Shutdown, Task, Tasks
 
-__all__ = ["ManagerEnded", "Worker", "be_killed_first", "die_with_parent", "main"]
+__all__ = ["ManagerEnded", "TaskInterrupted", "Worker", "be_killed_first", "die_with_parent", "main"]
 
 HOLD = 0.001
 """Results wait for others for at most this much work (seconds)."""
@@ -49,12 +52,20 @@ class ManagerEnded(Exception):
     """The manager has closed the link."""
 
 
+class TaskInterrupted(BaseException):
+    """The task is to end now: it was cancelled, or ran into its walltime. Its ``finally`` blocks still run."""
+
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+_Outcome = tuple[list[Payload], list[tuple[int, Failure]], Failure | None]
+
+
 class Worker:
     """One worker.
 
     Args:
         link: the SEQPACKET socket to the manager.
-        page: the shared page: a mark (64-bit number) and a time (double).
+        page: the shared page, see :mod:`shoal.node.page`.
         name: ``host/pid``, for results.
     """
 
@@ -72,14 +83,15 @@ class Worker:
         self._held: list[Result] = []
         self._held_since = 0.0
         self._held_bytes = 0
-        self._task: Task | None = None
         self._pid = os.getpid()
-        # A descriptor of its own, which no task closes with its stdout; whole lines are there also if the worker dies.
-        self._log = open(os.dup(1), "w", 1, "utf-8", "backslashreplace")  # noqa: SIM115  open as long as the worker is
-        self._stdout = TaskStream("stdout", self._log, self._print)
-        self._stderr = TaskStream("stderr", self._log, self._print)
-        sys.stdout, sys.stderr = self._stdout, self._stderr
-        os.register_at_fork(before=self._before_fork, after_in_child=self._in_child)
+        self._streams = Streams(self._marks)
+        self._built = False
+        """Whether function and arguments of the task at hand could be rebuilt."""
+        self._exposed = False
+        """A task's own code runs, which may be interrupted."""
+        self._struck = False
+        """It was."""
+        signal.signal(SIGNAL, self._signalled)
 
     def serve(self) -> None:
         """Work until told to end, or until the manager is gone."""
@@ -112,48 +124,116 @@ class Worker:
         ):
             self._flush()
         captures = self._bring(task)
-        self._task = task
+        enter_task(task.tid)
         started = time.time()
-        self._times[1] = started
-        self._marks[0] = mark
-        self._stdout.begin(task.stream)
-        self._stderr.begin(task.stream)
-        values, failure = self._execute(task, captures)
+        self._times[BEGUN] = started
+        self._marks[MARK] = mark
+        values, flaws, failure = self._run(task, captures, mark)
         if os.getpid() != self._pid:
             self._end_child(None)
-        self._stdout.end()
-        self._stderr.end()
+        self._streams.end()
+        if self._struck:
+            self._leave()
+        self._marks[DONE] = mark
         ended = time.time()
-        self._task = None
         if failure is None:
             took = ended - started
             self._seen[task.code] = took if expected is None else max(took, 0.8 * expected)
             self._held_bytes += sum(value.nbytes() for value in values)
         if not self._held:
             self._held_since = time.monotonic()
-        self._held.append(Result(task.client, task.tid, task.attempt, values, failure, self._name, started, ended))
-        self._tidy()
+        self._held.append(
+            Result(task.client, task.tid, task.attempt, values, failure, self._name, started, ended, flaws)
+        )
+        self._go_home()
 
-    def _execute(self, task: Task, captures: bytes) -> tuple[list[Payload], Failure | None]:
-        """Run the user's code. The one place where whatever it raises is caught, and becomes a failure."""
-        built = False
+    def _run(self, task: Task, captures: bytes, mark: int) -> _Outcome:
+        """Run a task's own code, all of which an interrupt may cut off."""
         try:
-            function = self._rebuilder.function(task.code, captures)
-            inputs = [unpack(_inside(item.payload)) for item in task.inputs if item.payload is not None]
-            args, kwargs = unpack_call(_inside(task.body), inputs)
-            built = True
-            value = function(*args, **kwargs)
-            if type(value) is CoroutineType:
-                import asyncio  # few tasks need it, and it is slow to load
+            self._exposed = True
+            if self._marks[TARGET] == mark:  # it came before this could be interrupted
+                self._signalled()
+            if task.each:
+                outcome = self._each(task, captures)
+            else:
+                values, error = self._execute(self._whole, task, captures)
+                outcome = (values, [], None) if error is None else ([], [], self._failure(task, error))
+            self._exposed = False
+        except TaskInterrupted:
+            return [], [], None
+        return outcome
 
-                value = asyncio.run(value)
-            return _packed(task, value), None
+    def _execute(self, step: Callable[[Any, Any], Any], first: Any, second: Any) -> tuple[Any, BaseException | None]:
+        """Run a step of the user's code: its value, or its error. The one place where whatever it raises is caught."""
+        try:
+            return step(first, second), None
         except BaseException as error:  # noqa: BLE001  user code may raise anything, SystemExit and KeyboardInterrupt included
             if os.getpid() != self._pid:
                 self._end_child(error)
-            if not built and not isinstance(error, ShoalError):
-                error = _unreadable(task, error)
-            return [], pack_failure(error)
+            return None, error
+
+    def _build(self, task: Task, captures: bytes) -> _Call:
+        self._built = False
+        function = self._rebuilder.function(task.code, captures)
+        inputs = [unpack(_inside(item.payload)) for item in task.inputs if item.payload is not None]
+        args, kwargs = unpack_call(_inside(task.body), inputs)
+        self._built = True
+        return function, args, kwargs
+
+    def _whole(self, task: Task, captures: bytes) -> list[Payload]:
+        function, args, kwargs = self._build(task, captures)
+        value = function(*args, **kwargs)
+        return _packed(task, _awaited(value) if type(value) is CoroutineType else value)
+
+    def _each(self, task: Task, captures: bytes) -> _Outcome:
+        """Call the function for each item; a call that fails leaves the others alone."""
+        call, error = self._execute(self._build, task, captures)
+        if error is not None:
+            return [], [], self._failure(task, error)
+        function, (items, *_), kwargs = call
+        label = task.label or "the task"
+        values: list[Payload] = []
+        flaws: list[tuple[int, Failure]] = []
+
+        def one(item: Any, what: str) -> Payload:
+            value = function(*item, **kwargs)
+            return outside(pack(_awaited(value) if type(value) is CoroutineType else value, what=what))
+
+        for index, item in enumerate(items):
+            value, error = self._execute(one, item, f"result {index} of {label}")
+            if os.getpid() != self._pid:
+                self._end_child(None)
+            if self._struck:
+                break
+            if error is not None:
+                flaws.append((index, pack_failure(error)))
+            values.append(Payload(b"") if error is not None else value)
+        return values, flaws, None
+
+    def _failure(self, task: Task, error: BaseException) -> Failure | None:
+        if self._struck:
+            return None  # the manager says why
+        if not self._built and not isinstance(error, ShoalError):
+            error = _unreadable(task, error)
+        return pack_failure(error)
+
+    def _signalled(self, *_: object) -> None:
+        """The manager has sent a signal: interrupt the task if it is meant, and else send what is held back behind it."""
+        if not self._exposed or os.getpid() != self._pid:
+            return
+        if self._marks[TARGET] == self._marks[MARK]:
+            self._exposed = False
+            self._struck = True
+            raise TaskInterrupted
+        with suppress(OSError, RecursionError, MemoryError):  # at another time, then
+            self._flush()
+
+    def _leave(self) -> NoReturn:
+        """End this process after an interrupt, since nobody knows in what state the task was cut off."""
+        try:
+            self._flush()
+        finally:
+            os._exit(0)
 
     def _end_child(self, error: BaseException | None) -> NoReturn:
         """End this process, which a task has forked and let go: the link, and what arrives there, is its parent's."""
@@ -165,33 +245,9 @@ class Worker:
                 code = error.code or 0
             else:
                 sys.stderr.write("".join(traceback.format_exception(error)))
-            self._stdout.end()
-            self._stderr.end()
+            self._streams.flush()
         finally:
             os._exit(code & 0xFF)
-
-    def _before_fork(self) -> None:
-        """Leave nothing in the log's buffer, which the child would write once more."""
-        if os.getpid() == self._pid:
-            with suppress(OSError, RuntimeError):  # another thread may be writing right now
-                self._log.flush()
-
-    def _in_child(self) -> None:
-        self._stdout.forked()
-        self._stderr.forked()
-
-    def _tidy(self) -> None:
-        """Undo what the next task must not inherit: another stdout or stderr, or another directory."""
-        if sys.stdout is not self._stdout:
-            sys.stdout = self._stdout
-        if sys.stderr is not self._stderr:
-            sys.stderr = self._stderr
-        for fd in (1, 2):
-            try:
-                os.get_inheritable(fd)  # the cheapest question there is
-            except OSError:
-                os.dup2(self._log.fileno(), fd)
-        self._go_home()
 
     def _go_home(self) -> None:
         """Undo a change of directory, which the next task must not inherit."""
@@ -201,11 +257,6 @@ class Worker:
         except OSError:
             pass  # the directory that the task went to is gone
         os.chdir(self._home)
-
-    def _print(self, stream: str, text: str) -> None:
-        task = self._task
-        if task is not None:
-            self._send(Output(task.client, task.tid, task.attempt, stream, text))
 
     # ------------------------------------------------------------------ blobs
 
@@ -249,12 +300,19 @@ class Worker:
 
     def _flush(self) -> None:
         if self._held:
-            results, self._held = self._held, []
+            self._send(Results(self._held))
+            # Only now: if it is interrupted on the way, they are sent again, and taken once.
+            self._held = []
             self._held_bytes = 0
-            self._send(Results(results))
 
     def _send(self, message: Message) -> None:
         packets.send(self._link, 0, self._codec.encode(message))
+
+
+def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    import asyncio  # few tasks need it, and it is slow to load
+
+    return asyncio.run(coroutine)
 
 
 def _inside(payload: Payload) -> Payload:
@@ -318,6 +376,7 @@ def main() -> None:
     worker = Worker(link, page, f"{name}/{os.getpid()}")
     die_with_parent(manager)
     be_killed_first()
+    unbuffer_c()
     gc.freeze()
     try:
         worker.serve()

@@ -46,6 +46,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         sockets: the folder of its sockets.
         log: its event log.
         owner: for people: the notebook or script that started it.
+        slots: workers of each node; 0 if unknown.
+        memory_per_node, gpus_per_node: as its spec says; 0 and None where its nodes find out.
     """
 
     name: str
@@ -61,6 +63,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     sockets: str
     log: str
     owner: str = ""
+    slots: int = 0
+    memory_per_node: int = 0
+    gpus_per_node: int | None = None
 
 
 def state_folder() -> Path:

@@ -82,7 +82,13 @@ def scale_pool(name: str, blocks: int, timeout: float = 2.0) -> PoolStatus:
 
 
 def start_pool(
-    name: str, provider: LocalProvider | None = None, max_workers_per_node: int | None = None, timeout: float = 10.0
+    name: str,
+    provider: LocalProvider | None = None,
+    max_workers_per_node: int | None = None,
+    timeout: float = 10.0,
+    *,
+    memory_per_node: int | str | None = None,
+    gpus_per_node: int | None = None,
 ) -> Connection:
     """Start a pool that lasts until it is stopped, and wait until it answers.
 
@@ -91,14 +97,23 @@ def start_pool(
         provider: where its blocks come from; by default one block on this host.
         max_workers_per_node: workers of each manager; None for one a core.
         timeout: seconds that it may take.
+        memory_per_node: bytes of memory (or a text such as "16 GB") for the tasks of each node; None for what it has.
+        gpus_per_node: accelerators for them; None for what it has.
 
     Raises:
-        ConfigurationError: the name is none that a pool can have.
+        ConfigurationError: the name is none that a pool can have, or a number that cannot be.
         PoolExists: a pool of that name is running, or being started by another process.
         PoolStartFailed: it did not come up.
     """
     with claimed(name):
-        spec = make_spec(name, provider or LocalProvider(), max_workers_per_node=max_workers_per_node, lasting=True)
+        spec = make_spec(
+            name,
+            provider or LocalProvider(),
+            max_workers_per_node=max_workers_per_node,
+            memory_per_node=memory_per_node,
+            gpus_per_node=gpus_per_node,
+        )
+        spec = msgspec.structs.replace(spec, owner_pid=0)  # it outlives this process
         process, _ = spawn_pool(spec)
         connection = wait_for_file(spec, process)
     try:

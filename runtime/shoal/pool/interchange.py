@@ -267,7 +267,14 @@ class Interchange:
         if identity in self._manager_by_identity:
             return
         peer = ManagerPeer(
-            self._next_manager, identity, message.block, message.host, message.pid, max(1, message.slots)
+            self._next_manager,
+            identity,
+            message.block,
+            message.host,
+            message.pid,
+            max(1, message.slots),
+            max(0, message.memory),
+            max(0, message.gpus),
         )
         if not self._keeper.manager_arrived(peer):
             self._to_manager(identity, Refused("the set of wanted blocks", "another", f"block {message.block}"))
@@ -276,7 +283,7 @@ class Interchange:
         self.managers[peer.number] = peer
         self._manager_by_identity[identity] = peer
         self._to_manager(identity, Welcome(self._name, peer.number))
-        self._events.append(ManagerRegistered(peer.number, peer.block, peer.slots, peer.name))
+        self._events.append(ManagerRegistered(peer.number, peer.block, peer.slots, peer.name, peer.memory, peer.gpus))
 
     def _heartbeat(self, peer: ManagerPeer, message: Heartbeat) -> None:
         if message.workers != peer.workers:
@@ -317,15 +324,19 @@ class Interchange:
             if peer is not None:
                 self.drop_client(peer)
 
-    def _to_manager(self, identity: bytes, message: Message) -> None:
+    def _to_manager(self, identity: bytes, message: Message) -> bool:
+        """Send to one manager; if it is not there any more, it is dropped, and False returned."""
         try:
             send(self._manager_door, [identity, *self._codec.encode(message)])
         except zmq.ZMQError as error:
             peer = self._manager_by_identity.get(identity)
             if peer is not None:
                 self.drop_manager(peer, True, f"it closed its connection ({error})")
+            return False
+        return True
 
     def _carry_out(self, commands: list[Any]) -> None:
+        undelivered: list[Event] = []
         for command in commands:
             if isinstance(command, ToClient):
                 client = self.clients.get(command.client)
@@ -333,10 +344,13 @@ class Interchange:
                     self.to_client(client.identity, command.message)
                 continue
             peer = self.managers.get(command.manager)
-            if peer is None:
-                continue
             if isinstance(command, ToManager):
-                self._to_manager(peer.identity, command.message)
+                message = command.message
+                if (peer is None or not self._to_manager(peer.identity, message)) and isinstance(message, Tasks):
+                    keys = [(t.client, t.tid, t.attempt) for t in message.tasks]
+                    undelivered.append(AttemptsReturned(command.manager, keys, delivered=False))
+            elif peer is None:
+                continue
             elif isinstance(command, ManagerDrained):
                 self._to_manager(peer.identity, Shutdown("drained"))
             elif isinstance(command, ManagerSuspected):
@@ -345,3 +359,5 @@ class Interchange:
             elif isinstance(command, ManagerTimedOut):
                 self._forget_manager(peer, True, command.reason)
                 self._keeper.manager_timed_out(peer, command.reason)
+        # Before the machine hears that the manager is gone: what never left cannot have begun.
+        self._events[:0] = undelivered

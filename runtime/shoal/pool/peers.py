@@ -36,6 +36,8 @@ class ManagerPeer(msgspec.Struct):
         block: the block that it belongs to.
         host, pid: where it is.
         slots: how many one-core tasks it runs at once.
+        memory: bytes of memory that its tasks may take in all; 0 if unknown.
+        gpus: its accelerators.
         workers: how many of its workers are up.
     """
 
@@ -45,6 +47,8 @@ class ManagerPeer(msgspec.Struct):
     host: str
     pid: int
     slots: int
+    memory: int = 0
+    gpus: int = 0
     workers: int = 0
 
     @property

@@ -15,11 +15,11 @@ import msgspec
 import zmq
 
 from shoal.blocks.provider import Job, JobState
-from shoal.blocks.scaling import Block, BlockChange, CancelBlock, CapacityGone, DrainBlock, Scaling, SubmitBlock
+from shoal.blocks.scaling import BlockChange, CancelBlock, CapacityGone, DrainBlock, Scaling, SubmitBlock
 from shoal.blocks.scaling import Command as BlockCommand
 from shoal.blocks.states import LIVE, BlockState
 from shoal.dispatch.events import CapacityExpected, CapacityLost, DrainRequested, Ticked
-from shoal.dispatch.machine import Dispatcher
+from shoal.dispatch.machine import AWAY, Dispatcher
 from shoal.errors import PoolExists, WorkerStartFailed
 from shoal.events import BlockChanged, ManagerLeft, ManagerRegistered, PoolEnded, PoolStarted, WorkerEnded
 from shoal.links import Gate, Poll, listen
@@ -29,10 +29,9 @@ from shoal.pool.jobs import Jobs, Submitted
 from shoal.pool.journal import Journal
 from shoal.pool.peers import ManagerPeer
 from shoal.pool.spec import PoolSpec
+from shoal.pool.status import status_of
 from shoal.serialize import pack_failure
 from shoal.wire.messages import (
-    BlockStatus,
-    ManagerStatus,
     PoolStatus,
     Scale,
     Shutdown,
@@ -69,11 +68,11 @@ class PoolServer:
         self._trouble = ""
         self._stop: str | None = None
         self._slow: set[int] = set()
+        self._awake_since = 0.0
         self._starved = False
         self._watches: dict[int, int] = {}
         self._poll = Poll()
         self._scaling = Scaling(spec.provider.min_blocks, spec.provider.max_blocks)
-        self._slots = spec.max_workers_per_node or len(os.sched_getaffinity(0))
         self._context: zmq.Context[Any] = zmq.Context()
         self._gate: Gate | None = None
         client_door, clients = listen(self._context, spec.clients, self._need_gate, "clients")
@@ -81,9 +80,7 @@ class PoolServer:
         self._connection = self._connect(clients)
         self._jobs = Jobs(spec.provider.open())
         self._poll.add(self._jobs.fd, self._provider_answered)
-        self._interchange = Interchange(
-            spec.name, (client_door, manager_door), self._poll, Dispatcher(self._slots), self
-        )
+        self._interchange = Interchange(spec.name, (client_door, manager_door), self._poll, _machine(spec), self)
 
     def run(self) -> None:
         """Serve until told to end, or until the owner is gone."""
@@ -112,6 +109,8 @@ class PoolServer:
         ticked = time.monotonic()
         while self._stop is None:
             now = time.monotonic()
+            if now - ticked > AWAY:
+                self._awake_since = now
             due = ticked + (UNEVEN_TICK if self._interchange.machine.uneven else TICK)
             wake = self._scaling.wake_at()
             if wake is not None:
@@ -233,6 +232,8 @@ class PoolServer:
             spec.cwd,
             os.getpid(),
             self._connection.pid_started,
+            spec.memory_per_node,
+            spec.gpus_per_node,
         )
         # Somebody may have tidied up the logs of a pool that lasts.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -287,7 +288,7 @@ class PoolServer:
         self._starved = bool(waiting) and not self._scaling.target
         for block in self._scaling.live():
             early = block.state in (BlockState.REQUESTED, BlockState.PENDING)
-            if early and now - block.since > SLOW_START and block.number not in self._slow:
+            if early and now - max(block.since, self._awake_since) > SLOW_START and block.number not in self._slow:
                 self._slow.add(block.number)
                 log = self._folder / f"block-{block.number}.err"
                 text = (
@@ -302,6 +303,9 @@ class PoolServer:
         before = self._scaling.blocks.get(peer.block)
         if before is None or before.draining or not self._scaling.arrived(peer.block, time.monotonic()):
             return False
+        # What its owner says of the nodes counts, whatever they find.
+        peer.memory = self._spec.memory_per_node or peer.memory
+        peer.gpus = peer.gpus if self._spec.gpus_per_node is None else self._spec.gpus_per_node
         self._carry_out(self._scaling.ticked(time.monotonic()))
         self._journal.append(ManagerRegistered(time.time(), peer.number, peer.block, peer.host, peer.pid, peer.slots))
         return True
@@ -343,39 +347,8 @@ class PoolServer:
 
     def status(self, ticket: int) -> PoolStatus:
         """The pool at this moment."""
-        machine, interchange = self._interchange.machine, self._interchange
-        waiting = machine.waiting
-        provider = type(self._spec.provider).__name__
-        blocks = [_block_status(b, provider) for b in self._scaling.blocks.values()]
-        return PoolStatus(
-            ticket=ticket,
-            name=self._spec.name,
-            started=self._started,
-            queued=waiting,
-            running=len(machine.attempts) - waiting,
-            done=machine.done,
-            target=self._scaling.target,
-            blocks=blocks,
-            managers=[self._manager_status(p) for p in interchange.managers.values()],
-            clients=[c.name for c in interchange.clients.values()],
-            trouble=self._trouble,
-        )
-
-    def _manager_status(self, peer: ManagerPeer) -> ManagerStatus:
-        known = self._interchange.machine.managers.get(peer.number)
-        held = len(known.outstanding) if known else 0
-        silent = time.monotonic() - known.heard if known else 0.0
-        return ManagerStatus(
-            peer.number,
-            peer.block,
-            peer.host,
-            peer.pid,
-            peer.slots,
-            peer.workers,
-            min(held, peer.slots),
-            max(0, held - peer.slots),
-            silent,
-        )
+        about = (self._spec, self._started, self._trouble)
+        return status_of(ticket, about, self._interchange, self._scaling)
 
     def _idle_blocks(self) -> list[int]:
         busy = {m.block for m in self._interchange.machine.managers.values() if m.outstanding}
@@ -387,11 +360,12 @@ class PoolServer:
         self._interchange.broadcast(trouble)
 
 
+def _machine(spec: PoolSpec) -> Dispatcher:
+    """The dispatch machine of a pool, whose nodes are like this host; what is not said of them the first one tells."""
+    gpus = -1 if spec.gpus_per_node is None else spec.gpus_per_node
+    most = (spec.max_workers_per_node or len(os.sched_getaffinity(0)), spec.memory_per_node or -1, gpus)
+    return Dispatcher(most, suspect_after=spec.suspect_after, lost_after=spec.lost_after)
+
+
 def _first_line(text: str) -> str:
     return text.partition("\n")[0]
-
-
-def _block_status(block: Block, provider: str) -> BlockStatus:
-    since = time.time() - (time.monotonic() - block.since)
-    state = "draining" if block.draining and block.state is BlockState.RUNNING else block.state.value
-    return BlockStatus(block.number, state, provider, block.job, since, block.message)

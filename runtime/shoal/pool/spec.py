@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from shoal.blocks.providers.local import LocalProvider
+from shoal.dispatch.machine import LOST_AFTER, SUSPECT_AFTER
 from shoal.links import process_started
 from shoal.pool.connection import Connection
 from shoal.wire.messages import PROTOCOL_VERSION
@@ -29,9 +30,12 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
         connection: the path of its connection file.
         clients, managers: Unix addresses to listen at; None for TCP.
         max_workers_per_node: workers of each manager; 0 for one a core.
+        memory_per_node: bytes of memory that the tasks of each manager may take in all; 0 for what its node has.
+        gpus_per_node: accelerators that they may take; None for what its node has.
         owner_pid: the client that it ends with, and which has started it; 0 for a pool that lasts.
         owner: for people: that client's notebook or script.
         version: of Shoal, for the log.
+        suspect_after, lost_after: seconds of silence after which a manager gets no new tasks, and is given up.
     """
 
     name: str
@@ -43,9 +47,13 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     clients: Address | None
     managers: Address | None
     max_workers_per_node: int = 0
+    memory_per_node: int = 0
+    gpus_per_node: int | None = None
     owner_pid: int = 0
     owner: str = ""
     version: str = ""
+    suspect_after: float = SUSPECT_AFTER
+    lost_after: float = LOST_AFTER
 
     def connection_of(self, pid: int, clients: Address, started: float) -> Connection:
         """What leads to the pool of this spec.
@@ -69,4 +77,7 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
             sockets=self.sockets,
             log=str(Path(self.folder) / "pool.log"),
             owner=self.owner,
+            slots=self.max_workers_per_node or len(os.sched_getaffinity(0)),
+            memory_per_node=self.memory_per_node,
+            gpus_per_node=self.gpus_per_node,
         )

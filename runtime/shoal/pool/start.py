@@ -16,6 +16,7 @@ from shoal.errors import ConfigurationError, PoolExists, PoolStartFailed
 from shoal.links import folder_address, own_folder, socket_folder
 from shoal.pool.connection import Connection, connection_path, is_alive, pools_folder, read_file
 from shoal.pool.spec import PoolSpec
+from shoal.resources import as_bytes
 
 __all__ = ["make_spec", "spawn_pool", "stderr_tail", "wait_for_file"]
 
@@ -30,27 +31,36 @@ def make_spec(
     provider: LocalProvider,
     *,
     max_workers_per_node: int | None = None,
+    memory_per_node: int | str | None = None,
+    gpus_per_node: int | None = None,
     owner: str = "",
     folder: Path | None = None,
-    lasting: bool = False,
 ) -> PoolSpec:
-    """Describe a pool that is about to be started.
+    """Describe a pool that is about to be started, and that ends with this process.
 
     Args:
         name: its name.
         provider: where its blocks come from.
         max_workers_per_node: workers of each manager; None for one a core.
+        memory_per_node: bytes of memory (or a text such as "16 GB") for the tasks of each manager; None for what its node has.
+        gpus_per_node: accelerators for them; None for what its node has.
         owner: for people: the notebook or script that starts it.
         folder: where its logs go; None for a folder beside its connection file.
-        lasting: it outlives this process.
 
     Raises:
-        ConfigurationError: the name is none that a pool can have, or there would be no workers.
+        ConfigurationError: the name is none that a pool can have, or a number that cannot be.
         PoolExists: a pool of that name is running.
     """
     path = connection_path(name)
     if max_workers_per_node is not None and max_workers_per_node < 1:
         raise ConfigurationError("max_workers_per_node", max_workers_per_node, "use 1 or more, or None for one a core")
+    memory = 0 if memory_per_node is None else as_bytes("memory_per_node", memory_per_node)
+    if memory_per_node is not None and not memory:
+        raise ConfigurationError(
+            "memory_per_node", memory_per_node, "use more than 0 bytes, or None for what a node has"
+        )
+    if gpus_per_node is not None and gpus_per_node < 0:
+        raise ConfigurationError("gpus_per_node", gpus_per_node, "use 0 or more, or None for what a node has")
     found = read_file(path)
     if found is not None and is_alive(found):
         raise PoolExists(name)
@@ -66,7 +76,9 @@ def make_spec(
         clients=folder_address(sockets, "clients"),
         managers=folder_address(sockets, "managers"),
         max_workers_per_node=max_workers_per_node or 0,
-        owner_pid=0 if lasting else os.getpid(),
+        memory_per_node=memory,
+        gpus_per_node=gpus_per_node,
+        owner_pid=os.getpid(),
         owner=owner,
         version=_version(),
     )

@@ -16,14 +16,34 @@ from shoal.events import (
     TaskLaunched,
     TaskSubmitted,
 )
+from shoal.record.tasks import AttemptRecord, TaskRecord
 
-__all__ = ["CANCELLED", "DONE", "FAILED", "QUEUED", "RUNNING", "SKIPPED", "STATE_NAMES", "WAITING", "RunView"]
+__all__ = [
+    "CANCELLED",
+    "DONE",
+    "FAILED",
+    "QUEUED",
+    "RUNNING",
+    "SKIPPED",
+    "STATE_NAMES",
+    "WAITING",
+    "RunView",
+    "state_code",
+]
 
 WAITING, QUEUED, RUNNING, DONE, FAILED, SKIPPED, CANCELLED = range(7)
 STATE_NAMES = ("waiting", "queued", "running", "done", "failed", "skipped", "cancelled")
 """Names of the state codes, in order."""
 
-_ENDED = {"failed": FAILED, "skipped": SKIPPED, "cancelled": CANCELLED}
+_SHOWN_AS = {"delayed": QUEUED, "joining": RUNNING}
+
+
+def state_code(status: str) -> int:
+    """The code for what ``future.task_status()`` says."""
+    return _SHOWN_AS[status] if status in _SHOWN_AS else STATE_NAMES.index(status)
+
+
+_ENDED = {"done": DONE, "failed": FAILED, "skipped": SKIPPED, "cancelled": CANCELLED}
 
 
 class RunView:
@@ -39,6 +59,7 @@ class RunView:
         attempts: how many attempts were made or are under way.
         size: bytes of the values.
         cell: where in the notebook it was made.
+        parent: the join app's task whose body made it; -1 for none.
         counts: number of tasks in each state.
         version: grows with every change.
     """
@@ -59,11 +80,13 @@ class RunView:
         self.attempts = array("I")
         self.size = array("Q")
         self.cell: list[CellRef | None] = []
+        self.parent = array("q")
         self.counts = [0] * len(STATE_NAMES)
         self.version = 0
         self._changes: dict[int, int] = {}  # task -> version of its last change, in order of change
         self._missing: dict[int, int] = {}
         self._dependents: dict[int, list[int]] = {}
+        self._failed: dict[int, list[AttemptRecord]] = {}  # attempts that failed; of most tasks there are none
 
     def __len__(self) -> int:
         """Number of tasks."""
@@ -78,6 +101,28 @@ class RunView:
             found.append(tid)
         found.sort()
         return found
+
+    def record(self, tid: int) -> TaskRecord:
+        """All that is known of one task.
+
+        Raises:
+            IndexError: there is no such task.
+        """
+        state = STATE_NAMES[self.state[tid]]
+        attempts = list(self._failed.get(tid, ()))
+        number = self.attempts[tid]
+        if self.state[tid] in (RUNNING, DONE) or not attempts:
+            last = attempts[-1].attempt if attempts else 0
+            if number > last or self.started[tid]:
+                ended = self.ended[tid] if self.state[tid] == DONE else 0.0
+                how = "value" if self.state[tid] == DONE else state
+                attempts.append(
+                    AttemptRecord(max(number, last + 1), how, self.worker[tid], self.started[tid], ended, "")
+                )
+        return TaskRecord(
+            tid, self.label[tid], state, self.executor[tid], self.deps[tid], self.submitted[tid], self.started[tid],
+            self.ended[tid], self.worker[tid], self.size[tid], self.error[tid], self.cell[tid], tuple(attempts),
+        )  # fmt: skip
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in the next events of the run's log."""
@@ -116,6 +161,7 @@ class RunView:
         self.attempts.append(0)
         self.size.append(0)
         self.cell.append(event.cell)
+        self.parent.append(event.parent)
         waiting = [dep for dep in event.waiting_for if self.state[dep] < DONE]
         state = WAITING if waiting else QUEUED
         self.state.append(state)
@@ -146,9 +192,13 @@ class RunView:
         self.attempts[tid] = max(event.attempt, self.attempts[tid])
         self.size[tid] = event.size
         self.error[tid] = event.error
-        if event.kind == "value":
+        if event.kind in ("value", "memo"):
             self._finish(tid, DONE)
+        elif event.kind == "joined":
+            self._move(tid, RUNNING)
         else:
+            record = AttemptRecord(event.attempt, event.kind, event.worker, event.started, event.ended, event.error)
+            self._failed.setdefault(tid, []).append(record)
             self._touch(tid)
 
     def _task_ended(self, event: TaskEnded) -> None:

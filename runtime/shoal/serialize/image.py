@@ -66,6 +66,7 @@ class FunctionImage:
     Attributes:
         function: the plain function.
         label: as given.
+        notes: what others found out about the function; lives as long as the image, for it may hold what the function holds.
     """
 
     def __init__(self, function: Callable[..., Any], label: str | None = None) -> None:
@@ -73,6 +74,7 @@ class FunctionImage:
             function.__shoal_function__ if is_app(type(function)) else function  # type: ignore[attr-defined]
         )
         self.label = label or str(getattr(self.function, "__name__", type(self.function).__name__))
+        self.notes: dict[Any, Any] = {}
         self._lock = threading.RLock()
         self._walk: Walk | None = None
         self._root: tuple[Place, ...] = ()

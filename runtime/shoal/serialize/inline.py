@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import functools
+import os
 import reprlib
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import CoroutineType
 from typing import Any
 
 from shoal.containers import replace_futures
+from shoal.files import File
 
 __all__ = ["InlineApp", "InlineFuture"]
 
 
 class InlineFuture(Future[Any]):
-    """The future of a call that is over when it returns. Where it travels, its value arrives in its place."""
+    """The future of a call that is over when it returns. Where it travels, its value arrives in its place.
+
+    Attributes:
+        outputs: a future for each file that the call promised to make.
+    """
+
+    outputs: list[InlineFuture]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs = []
 
     def __repr__(self) -> str:
         """How the call ended, with its value or error in short."""
@@ -39,30 +51,57 @@ class InlineApp:
     Futures among the arguments (of other apps that ran in place) are replaced by their values, as for any app.
 
     Args:
-        function: the app's plain function.
+        function: what to run: the app's plain function, or one around it that knows of special keywords. That one has it as
+            ``__wrapped__``, and says as ``__shoal_binds__`` what it becomes a method of.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
-        self.__wrapped__ = function
+        self._run = function
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The plain function."""
+        # looked up on use: where an app is rebuilt on a worker, attributes of its function come last
+        wrapped: Callable[..., Any] = self._run if self._binds() is None else self._run.__wrapped__  # type: ignore[attr-defined]
+        return wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the plain function has."""
+        if name == "_run":
+            raise AttributeError(name)
+        return getattr(self.__wrapped__, name)
+
+    def _binds(self) -> str | None:
+        return getattr(self._run, "__shoal_binds__", None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> InlineFuture:
         """Run the function. Returns its finished future; what the function raises is for ``result()`` to raise."""
         future = InlineFuture()
         try:
-            value = self.__wrapped__(*_settled(args), **_settled(kwargs))
+            value = self._run(*_settled(args), **_settled(kwargs))
             future.set_result(_awaited(value) if type(value) is CoroutineType else value)
         except Exception as error:  # noqa: BLE001 - the user's function: its error is for whoever asks for the result
             future.set_exception(error)
+        if "outputs" in kwargs:
+            future.outputs = _files(kwargs["outputs"], future)
         return future
 
+    def map(self, *iterables: Iterable[Any], chunksize: int | str = "auto", **fixed: Any) -> list[InlineFuture]:
+        """Run the function for the elements of iterables, one after the other."""
+        return [self(*item, **fixed) for item in zip(*iterables, strict=False)]
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """As a method: the instance becomes the first argument."""
-        return self if instance is None else functools.partial(self, instance)
+        """As a method: the instance, or the class, becomes the first argument, as it does for the app."""
+        binds = self._binds()
+        if binds == "class":
+            return functools.partial(self, type(instance) if owner is None else owner)
+        return self if instance is None or binds == "" else functools.partial(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An app that travels further stays what it is here."""
-        return (InlineApp, (self.__wrapped__,))
+        return (InlineApp, (self._run,))
 
 
 def _itself(value: Any) -> Any:
@@ -75,6 +114,20 @@ def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, coroutine).result()
+
+
+def _files(outputs: Any, made: InlineFuture) -> list[InlineFuture]:
+    """The futures of promised files, which end as the call did."""
+    if not isinstance(outputs, list | tuple) or not all(isinstance(item, str | os.PathLike) for item in outputs):
+        return []
+    futures = [InlineFuture() for _ in outputs]
+    for future, item in zip(futures, outputs, strict=True):
+        error = made.exception()
+        if error is None:
+            future.set_result(item if isinstance(item, File) else File(item))
+        else:
+            future.set_exception(error)
+    return futures
 
 
 def _settled(tree: Any) -> Any:

@@ -51,7 +51,7 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 # --------------------------------------------------------------------------- parts of messages
@@ -86,7 +86,11 @@ class Task(msgspec.Struct, array_like=True):
         label: the app's name, for logs and messages.
         cores: how many cores it keeps busy.
         priority: higher first.
-        stream: send what it prints while it runs (:class:`Output`), not only after.
+        walltime: seconds that it may run; 0.0 for as long as it takes.
+        memory: bytes that it needs; 0 if it does not say.
+        gpus: how many accelerators it needs.
+        each: the function is called once for each item of its first argument, a list of argument tuples, and each call
+            makes one of the outputs; a call that fails leaves the others alone (:attr:`Result.flaws`).
         client: assigned by the interchange.
     """
 
@@ -101,7 +105,10 @@ class Task(msgspec.Struct, array_like=True):
     label: str = ""
     cores: float = 1.0
     priority: int = 0
-    stream: bool = False
+    walltime: float = 0.0
+    memory: int = 0
+    gpus: int = 0
+    each: bool = False
     client: int = 0
 
 
@@ -114,6 +121,8 @@ class Result(msgspec.Struct, array_like=True):
         failure: why there is no value; None on success.
         worker: who ran it (``host/pid``); empty if it never started.
         started, ended: when, in seconds since the epoch on the worker's clock; 0.0 if it never started.
+        flaws: of a task that calls its function for each item: the calls that failed, by index. Their payloads in ``values``
+            are empty.
     """
 
     client: int
@@ -124,6 +133,7 @@ class Result(msgspec.Struct, array_like=True):
     worker: str = ""
     started: float = 0.0
     ended: float = 0.0
+    flaws: list[tuple[int, Failure]] = []
 
 
 class RunningAttempt(msgspec.Struct, array_like=True, gc=False):
@@ -148,7 +158,17 @@ class BlockStatus(msgspec.Struct, array_like=True):
 
 
 class ManagerStatus(msgspec.Struct, array_like=True):
-    """One manager as the pool sees it; ``silent`` is seconds since it was last heard."""
+    """One manager as the pool sees it.
+
+    Args:
+        manager, block, host, pid: which, and where.
+        slots: how many one-core tasks it runs at once.
+        workers: how many of its workers are up.
+        running, queued: attempts there, as far as the slots go, and the others.
+        silent: seconds since it was last heard.
+        memory, memory_free: bytes that its tasks may take in all, and those not spoken for; 0 if unknown.
+        gpus, gpus_free: the same of accelerators.
+    """
 
     manager: int
     block: int
@@ -159,6 +179,10 @@ class ManagerStatus(msgspec.Struct, array_like=True):
     running: int
     queued: int
     silent: float
+    memory: int = 0
+    memory_free: int = 0
+    gpus: int = 0
+    gpus_free: int = 0
 
 
 # --------------------------------------------------------------------------- client -> pool
@@ -199,7 +223,7 @@ class Blob(msgspec.Struct, array_like=True, tag="blob"):
 
 
 class Cancel(msgspec.Struct, array_like=True, tag="cancel"):
-    """Drop these attempts if they have not started: ``(client, tid, attempt)`` each."""
+    """End these attempts, ``(client, tid, attempt)`` each: what runs is interrupted, and its worker replaced."""
 
     attempts: list[tuple[int, int, int]]
 
@@ -294,6 +318,7 @@ class PoolStatus(msgspec.Struct, array_like=True, tag="status"):
         blocks, managers: each as its own status.
         clients: names of the clients connected now.
         trouble: the last thing that went wrong; empty if nothing did.
+        memory, memory_free, gpus, gpus_free: those of all managers together.
     """
 
     ticket: int
@@ -307,6 +332,10 @@ class PoolStatus(msgspec.Struct, array_like=True, tag="status"):
     managers: list[ManagerStatus]
     clients: list[str]
     trouble: str = ""
+    memory: int = 0
+    memory_free: int = 0
+    gpus: int = 0
+    gpus_free: int = 0
 
 
 class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
@@ -342,6 +371,8 @@ class Register(msgspec.Struct, array_like=True, tag="register"):
         pid: the manager's process.
         python: ``major.minor``.
         slots: how many one-core tasks it runs at once.
+        memory: bytes of memory that tasks may take in all; 0 if unknown.
+        gpus: accelerators of the node.
     """
 
     protocol: int
@@ -350,6 +381,8 @@ class Register(msgspec.Struct, array_like=True, tag="register"):
     pid: int
     python: str
     slots: int
+    memory: int = 0
+    gpus: int = 0
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag="heartbeat"):

@@ -34,6 +34,8 @@ class ManagerSpec(msgspec.Struct, frozen=True):
         cwd: the working directory of tasks.
         pool_pid: the pool's process where it is on the same host (the manager ends with it), else 0.
         pool_started: start time of that process in clock ticks since boot, so that a reused pid is noticed.
+        memory: bytes of memory that its tasks may take in all; 0 for what the node has.
+        gpus: accelerators that its tasks may take; None for what the node has.
     """
 
     pool: str
@@ -44,3 +46,5 @@ class ManagerSpec(msgspec.Struct, frozen=True):
     cwd: str
     pool_pid: int = 0
     pool_started: int = 0
+    memory: int = 0
+    gpus: int | None = None

@@ -50,9 +50,9 @@ CODE = b"c" * 16
 
 
 def task(
-    tid: int, *, attempt: int = 1, code: bytes = CODE, captures: bytes = b"", cores: float = 1.0, priority: int = 0
+    tid: int, *, attempt: int = 1, code: bytes = CODE, captures: bytes = b"", cores: float = 1.0, **options: int
 ) -> Task:
-    return Task(tid, attempt, code, captures, None, Payload(b"body"), cores=cores, priority=priority, label=f"f{tid}")
+    return Task(tid, attempt, code, captures, None, Payload(b"body"), cores=cores, label=f"f{tid}", **options)
 
 
 def done(client: int, tid: int, seconds: float = 1.0, attempt: int = 1) -> Result:
@@ -72,8 +72,18 @@ class World:
         self.orders = self.machine.handle_all(events, self.now)
         return self.orders
 
-    def manager(self, number: int, slots: int = 2) -> None:
-        self(ManagerRegistered(number, 0, slots, f"manager {number}"), ManagerHeard(number, slots))
+    def manager(self, number: int, slots: int = 2, memory: int = 0, gpus: int = 0) -> None:
+        self(ManagerRegistered(number, 0, slots, f"manager {number}", memory, gpus), ManagerHeard(number, slots))
+
+    def tick(self, seconds: float) -> list[Any]:
+        """Let time pass, with a tick every second; returns all that was ordered meanwhile."""
+        orders = []
+        while seconds > 0:
+            self.now += min(1.0, seconds)
+            seconds -= 1.0
+            orders += self(Ticked())
+        self.orders = orders
+        return orders
 
     def tasks_for(self, manager: int) -> list[int]:
         return [
@@ -205,7 +215,7 @@ def test_cores_are_counted(world: World):
 @pytest.mark.parametrize("cores", [9.0, 0.0, -1.0, float("nan"), float("inf")])
 def test_a_task_that_fits_no_manager_fails_at_once(cores: float):
     """A number of cores that no manager can have, or that is none, is answered, not kept for ever."""
-    world = World(most_cores=8)
+    world = World(most=(8, -1, -1))
     world(TasksSubmitted(1, [task(0, cores=cores)]))
     (result,) = world.results_for(1)
     assert result.failure is not None
@@ -318,8 +328,7 @@ def test_a_late_result_is_taken_if_none_came(world: World):
 def test_a_silent_manager_gets_nothing_new_until_it_is_heard(world: World):
     """Silence makes a manager suspect within seconds: named, and left without new tasks; a sign of life mends it."""
     world.manager(7, slots=2)
-    world.now = SUSPECT_AFTER + 0.1
-    world(Ticked())
+    world.tick(SUSPECT_AFTER + 0.1)
     assert world.orders == [ManagerSuspected(7, pytest.approx(SUSPECT_AFTER + 0.1))]
     world(TasksSubmitted(1, [task(0)]))
     assert world.orders == []
@@ -331,8 +340,7 @@ def test_a_manager_silent_for_too_long_is_given_up(world: World):
     """After the longer limit its block is ended and its attempts are lost."""
     world.manager(7, slots=2)
     world(TasksSubmitted(1, [task(0)]))
-    world.now = LOST_AFTER + 1
-    world(Ticked())
+    world.tick(LOST_AFTER + 1)
     assert [o.manager for o in world.orders if isinstance(o, ManagerTimedOut)] == [7]
     assert [r.failure.lost for r in world.results_for(1)] == [True]
 
@@ -428,3 +436,114 @@ def test_cancelled_and_returned_attempts_do_not_run(world: World):
     assert [r.failure.type_name for r in world.results_for(1)] == [CANCELLED]
     world.manager(8)
     assert world.tasks_for(8) == []
+
+
+# --------------------------------------------------------------------------- cancel
+
+
+def test_a_cancelled_attempt_that_comes_back_is_not_sent_again(world: World):
+    """A cancel that meets an attempt on its way back from its manager still ends it: it does not run elsewhere."""
+    world.manager(7, slots=1)
+    world(TasksSubmitted(1, [task(0)]))
+    world(DrainRequested(7))
+    world(CancelRequested(1, [(0, 0, 1)]))
+    world.manager(8)
+    world(AttemptsReturned(7, [(1, 0, 1)]))
+    assert world.tasks_for(8) == []
+    assert [r.failure.type_name for r in world.results_for(1)] == [CANCELLED]
+
+
+def test_a_cancelled_attempt_that_had_not_begun_on_a_lost_manager_ends(world: World):
+    """It is not run elsewhere either."""
+    world(ManagerRegistered(7, 0, 1, "m"), TasksSubmitted(1, [task(0)]))
+    world(CancelRequested(1, [(0, 0, 1)]))
+    world(ManagerGone(7, "exit code 1"))
+    assert [r.failure.type_name for r in world.results_for(1)] == [CANCELLED]
+    assert world.machine.waiting == 0
+
+
+def test_a_cancelled_attempt_holds_its_place_until_its_manager_answers(world: World):
+    """Its cores, memory and accelerators are given away again when its worker has really let go of them."""
+    world.manager(7, slots=1, memory=10, gpus=1)
+    world(TasksSubmitted(1, [task(0, memory=6, gpus=1), task(1, memory=6)]))
+    world(CancelRequested(1, [(0, 0, 1)]))
+    world(Ticked())
+    assert world.tasks_for(7) == []
+    world(AttemptsEnded(7, [Result(1, 0, 1, [], Failure(CANCELLED, "interrupted"))]))
+    assert world.tasks_for(7) == [1]
+
+
+@pytest.mark.parametrize("state", ["suspect", "draining"])
+def test_a_cancel_reaches_managers_that_get_nothing_new(world: World, state: str):
+    """A silent manager and one that is to end are told of a cancel like any other."""
+    world.manager(7)
+    world(TasksSubmitted(1, [task(0)]))
+    world(AttemptsRunning(7, [RunningAttempt(1, 0, 1, "host/1", 5.0)]))
+    if state == "suspect":
+        world.tick(SUSPECT_AFTER + 1)
+    else:
+        world(DrainRequested(7))
+    world(CancelRequested(1, [(0, 0, 1)]))
+    assert world.messages(Cancel) == [Cancel([(1, 0, 1)])]
+    world(AttemptsEnded(7, [Result(1, 0, 1, [], Failure(CANCELLED, "interrupted"))]))
+    assert [r.failure.type_name for r in world.results_for(1)] == [CANCELLED]
+
+
+# --------------------------------------------------------------------------- silence that was our own
+
+
+def test_a_gap_between_ticks_is_nobodys_silence(world: World):
+    """A pool that was stopped for an hour holds that against no manager; silence before and after it counts as ever."""
+    world.manager(7, slots=1)
+    world.tick(SUSPECT_AFTER - 2)
+    world.now += 3600
+    world(TasksSubmitted(1, [task(0)]), Ticked())
+    assert world.tasks_for(7) == [0]
+    assert [type(o.message) for o in world.orders] == [Blob, Tasks]
+    world.tick(3)
+    assert [type(o) for o in world.orders] == [ManagerSuspected]
+
+
+def test_a_gap_before_the_first_tick_is_nobodys_silence(world: World):
+    """Also a pool that was stopped right after its first manager had come holds that against nobody."""
+    world.manager(7)
+    world.now += 3600
+    assert world(Ticked()) == []
+
+
+def test_silence_is_noticed_while_ticks_come(world: World):
+    """Short gaps between ticks, as on a busy machine, do not hide a silent manager."""
+    world.manager(7)
+    orders = []
+    for _ in range(5):
+        world.now += 1.8
+        orders += world(Ticked())
+    assert [type(o) for o in orders] == [ManagerSuspected]
+
+
+def test_what_could_not_be_delivered_waits_again(world: World):
+    """Attempts whose message never left for a manager that was gone are not lost with it."""
+    world.manager(7, slots=2)
+    world(TasksSubmitted(1, [task(0)]))
+    world(TasksSubmitted(1, [task(1)]))
+    world(AttemptsReturned(7, [(1, 1, 1)], delivered=False), ManagerGone(7, "it closed its connection"))
+    assert [r.tid for r in world.results_for(1)] == [0]
+    world.manager(8)
+    assert world.tasks_for(8) == [1]
+
+
+def test_what_was_sent_after_a_recall_may_have_begun(world: World):
+    """A manager that was lost before its answer to a recall was heard may have begun what came after that."""
+    world.manager(7, slots=1)
+    world.machine.durations.note(CODE, 0.001)
+    world(TasksSubmitted(1, [task(i) for i in range(4)]))
+    world.manager(8, slots=1)
+    world.now = 0.2
+    world(Ticked())
+    assert world.messages(Recall)
+    world(TasksSubmitted(1, [task(i) for i in range(4, 12)]))
+    later = [tid for tid in world.tasks_for(7) if tid >= 4]
+    assert len(later) > 2
+    world(ManagerGone(7, "killed"))
+    lost = [r.tid for r in world.results_for(1)]
+    assert lost == [0, 1, *later[:2]]

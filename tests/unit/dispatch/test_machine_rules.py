@@ -32,7 +32,8 @@ from shoal.dispatch.events import (
 )
 from shoal.dispatch.failures import CANCELLED
 from shoal.dispatch.machine import SUSPECT_AFTER, Dispatcher
-from shoal.dispatch.states import ManagerState
+from shoal.dispatch.policy import AGE
+from shoal.dispatch.states import AttemptState, ManagerState
 from shoal.outcome import Failure, Payload
 from shoal.wire.messages import Blob, Cancel, ClientGone, NeedBlob, Recall, Result, Results, RunningAttempt, Task, Tasks
 
@@ -43,8 +44,8 @@ RARELY = st.sampled_from([False, False, False, True])
 class ManagerModel:
     """A manager as it really behaves: it hands out in order, never more at a time than it has slots."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, memory: int, gpus: int) -> None:
+        self.slots, self.memory, self.gpus = slots, memory, gpus
         self.blobs: set[bytes] = set()
         self.queue: deque[Task] = deque()
         self.begun: dict[Key, Task] = {}
@@ -52,7 +53,8 @@ class ManagerModel:
         """What it has sent and the pool has not read; lost when it dies."""
 
     def ended_unheard(self) -> int:
-        return sum(len(m.results) for m in self.said if isinstance(m, AttemptsEnded))
+        results = [r for m in self.said if isinstance(m, AttemptsEnded) for r in m.results]
+        return sum(r.failure is None or r.failure.type_name != CANCELLED for r in results)
 
     def drop(self, keys: set[Key]) -> list[Result]:
         dropped = [t for t in self.queue if key_of(t) in keys]
@@ -69,7 +71,9 @@ class Pool(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = Dispatcher(most_cores=3, blob_limit=25)
+        self.machine = Dispatcher(most=(3, 4, 2), blob_limit=25)
+        self.cancelled: set[Key] = set()
+        self.stopped = False
         self.now = 0.0
         self.clients: set[int] = set()
         self.next_client = 1
@@ -94,6 +98,7 @@ class Pool(RuleBasedStateMachine):
                 assert not model.queue
                 assert not model.begun
             elif isinstance(command, ManagerTimedOut):
+                assert not self.stopped, "nobody is lost for a silence that was the pool's own"
                 del self.managers[command.manager]
         replies, self.replies = self.replies, []
         if replies:
@@ -118,14 +123,21 @@ class Pool(RuleBasedStateMachine):
             for task in message.tasks:
                 assert task.code in model.blobs, "a blob goes before what needs it"
                 assert key_of(task) not in self.begun, "what may have begun is not sent again"
+                assert key_of(task) not in self.cancelled, "what was cancelled is not sent again"
                 model.queue.append(task)
+            held = [*model.queue, *model.begun.values()]
+            assert sum(t.memory for t in held) <= model.memory, "memory is not given away twice"
+            assert sum(t.gpus for t in held) <= model.gpus, "nor are accelerators"
         elif isinstance(message, Blob):
             model.blobs.add(message.digest)
         elif isinstance(message, Recall):
             model.said.append(AttemptsReturned(number, [key_of(t) for t in model.queue]))
             model.queue.clear()
         elif isinstance(message, Cancel):
-            model.said.append(AttemptsEnded(number, model.drop({tuple(k) for k in message.attempts})))
+            keys = {(k[0], k[1], k[2]) for k in message.attempts}
+            running = [key for key in keys if model.begun.pop(key, None) is not None]
+            results = [Result(*key, [], Failure(CANCELLED, "interrupted")) for key in sorted(running)]
+            model.said.append(AttemptsEnded(number, results + model.drop(keys)))
         elif isinstance(message, ClientGone):
             keys = {key_of(t) for t in model.queue if t.client == message.client}
             model.said.append(AttemptsEnded(number, model.drop(keys)))
@@ -135,7 +147,7 @@ class Pool(RuleBasedStateMachine):
     @initialize(slots=st.integers(1, 3), short=st.booleans())
     def somebody_is_there(self, slots: int, short: bool) -> None:
         self.a_client_joins()
-        self.a_manager_registers(slots)
+        self.a_manager_registers(slots, 2, 1)
         if short:
             for code in CODES:
                 self.machine.durations.note(code, 0.001)
@@ -159,28 +171,36 @@ class Pool(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         wanted=st.lists(
-            st.tuples(st.sampled_from(CODES), st.sampled_from([1.0, 1.0, 1.0, 0.5, 2.0, 3.0]), st.integers(-1, 1)),
+            st.tuples(
+                st.sampled_from(CODES),
+                st.sampled_from([1.0, 1.0, 1.0, 0.5, 2.0, 3.0]),
+                st.integers(-1, 1),
+                st.sampled_from([0, 0, 0, 1, 2, 4]),
+                st.sampled_from([0, 0, 0, 1, 2]),
+            ),
             min_size=1,
             max_size=8,
         ),
     )
-    def tasks_are_submitted(self, data: st.DataObject, wanted: list[tuple[bytes, float, int]]) -> None:
+    def tasks_are_submitted(self, data: st.DataObject, wanted: list[tuple[bytes, float, int, int, int]]) -> None:
         client = data.draw(st.sampled_from(sorted(self.clients)))
         tasks = []
-        for code, cores, priority in wanted:
-            tasks.append(Task(self.next_tid, 1, code, b"", None, Payload(b""), cores=cores, priority=priority))
+        for code, cores, priority, memory, gpus in wanted:
+            task = Task(self.next_tid, 1, code, b"", None, Payload(b""), cores=cores, priority=priority)
+            task.memory, task.gpus = memory, gpus
+            tasks.append(task)
             self.accepted.add((client, self.next_tid, 1))
             self.next_tid += 1
         self.tell(TasksSubmitted(client, tasks))
 
     @precondition(lambda self: len(self.managers) < 4)
-    @rule(slots=st.integers(1, 3))
-    def a_manager_registers(self, slots: int) -> None:
+    @rule(slots=st.integers(1, 3), memory=st.sampled_from([0, 2, 4]), gpus=st.integers(0, 2))
+    def a_manager_registers(self, slots: int, memory: int, gpus: int) -> None:
         number = self.next_manager
         self.next_manager += 1
-        self.managers[number] = model = ManagerModel(slots)
+        self.managers[number] = model = ManagerModel(slots, memory, gpus)
         model.said.append(ManagerHeard(number, slots))
-        self.tell(ManagerRegistered(number, 0, slots, f"m{number}"))
+        self.tell(ManagerRegistered(number, 0, slots, f"m{number}", memory, gpus))
 
     @precondition(lambda self: self.managers)
     @rule(data=st.data(), really=RARELY)
@@ -213,6 +233,7 @@ class Pool(RuleBasedStateMachine):
             task = model.queue.popleft()
             key = key_of(task)
             assert key not in self.begun, "an attempt begins once"
+            assert key not in self.cancelled, "what was cancelled does not begin"
             self.begun.add(key)
             model.begun[key] = task
 
@@ -252,12 +273,24 @@ class Pool(RuleBasedStateMachine):
     def a_client_cancels(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.accepted)))
         if key[0] in self.clients:
+            self.cancelled.add(key)
             self.tell(CancelRequested(key[0], [key]))
 
-    @rule(seconds=st.sampled_from([0.1, 0.1, 0.1, 1.0, SUSPECT_AFTER + 1]), really=RARELY)
+    @rule(seconds=st.sampled_from([0.1, 0.1, 0.1, 1.0, AGE + 1, SUSPECT_AFTER + 3]), really=RARELY)
     def time_passes(self, seconds: float, really: bool) -> None:
-        self.now += 200.0 if really and seconds > SUSPECT_AFTER else seconds
+        seconds = 200.0 if really and seconds > SUSPECT_AFTER else seconds
+        while seconds > 0:
+            self.now += min(1.0, seconds)
+            seconds -= 1.0
+            self.tell(Ticked())
+
+    @rule(seconds=st.sampled_from([3.0, 20.0, 1000.0]))
+    def the_pool_was_stopped(self, seconds: float) -> None:
         self.tell(Ticked())
+        self.now += seconds
+        self.stopped = True
+        self.tell(Ticked())
+        self.stopped = False
 
     # ------------------------------------------------------------------ what always holds
 
@@ -266,7 +299,15 @@ class Pool(RuleBasedStateMachine):
         machine = self.machine
         for manager in machine.managers.values():
             held = sum(a.cores for a in manager.outstanding.values())
-            assert manager.free == manager.slots - held
+            assert manager.free == manager.slots - held - manager.kept
+            asked = [(t.memory, t.gpus) for t in (a.task for a in manager.outstanding.values())]
+            if manager.claim is not None:
+                assert (manager.claim.claim, manager.state) == (manager, ManagerState.UP)
+                assert (manager.claim.aside, manager.claim.state) == (True, AttemptState.QUEUED)
+                asked.append((manager.claim.task.memory, manager.claim.task.gpus))
+            assert manager.memory_left == manager.memory - sum(memory for memory, _ in asked)
+            assert manager.gpus_left == manager.gpus - sum(gpus for _, gpus in asked)
+            assert manager.kept == 0 or manager.kept == manager.claim.cores
             assert manager.longs == sum(a.cores for a in manager.outstanding.values() if not a.load)
         up = [m for m in machine.managers.values() if m.state is ManagerState.UP]
         assert machine.places.cores == sum(max(0, m.free) for m in up)
@@ -283,13 +324,19 @@ class Pool(RuleBasedStateMachine):
         pair = self.machine.shares.next()
         if pair is not None and free:
             assert pair[1].cores > max(free)
+        if pair is None:
+            for line in self.machine.shares.aside():
+                attempt = line.first()
+                for manager in self.machine.managers.values():
+                    up = manager.state is ManagerState.UP
+                    assert attempt is None or not up or not manager.has_room(attempt.needs)
 
     def teardown(self) -> None:
         """With a sound manager at the end, everything of the clients that are there gets its outcome."""
         for number in list(self.managers):
             del self.managers[number]
             self.tell(ManagerGone(number, "end"))
-        self.a_manager_registers(3)
+        self.a_manager_registers(3, 4, 2)
         number = self.next_manager - 1
         model = self.managers[number]
         for _ in range(len(self.accepted) + 10):

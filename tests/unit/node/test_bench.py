@@ -68,8 +68,8 @@ class FakeWorker:
         return []
 
 
-def task(tid: int, *, cores: float = 1.0, code: bytes = CODE, client: int = 1) -> Task:
-    return Task(tid, 1, code, b"", None, Payload(b""), cores=cores, client=client)
+def task(tid: int, *, code: bytes = CODE, client: int = 1, **needs: float) -> Task:
+    return Task(tid, 1, code, b"", None, Payload(b""), client=client, **needs)
 
 
 def finish(bench: Bench, worker: FakeWorker, tid: int, seconds: float) -> None:
@@ -151,6 +151,26 @@ def test_nothing_short_waits_behind_something_long(desk):
     assert len(desk.bench.queue) == 48
 
 
+def test_a_busy_worker_that_stalls_is_named_also_if_nobody_else_is_idle(desk):
+    """It may hold results back; what waits there stays, since nobody could take it."""
+    desk.teach(0.0005)
+    desk.give(*[task(i) for i in range(100)])
+    for worker in desk.workers:
+        worker.mark = 1
+    waiting = [len(w.unread) for w in desk.workers]
+    assert desk.bench.stalled(1.0) == []
+    assert desk.bench.stalled(1.0 + 2 * STALLED_AFTER) == desk.workers
+    assert [len(w.unread) for w in desk.workers] == waiting
+
+
+def test_an_attempt_with_a_walltime_is_alone_with_its_worker(desk):
+    """However short its function is known to be: it shares no packet, waits behind nothing, and nothing behind it."""
+    desk.teach(1e-6)
+    desk.give(*[task(i, walltime=1.0) for i in range(2)], *[task(i) for i in range(2, 50)])
+    assert sorted(packet for w in desk.workers for packet in tids(w)) == [[0], [1]]
+    assert len(desk.bench.queue) == 48
+
+
 def test_what_waits_behind_a_stalled_one_is_taken_back(desk):
     """If a worker makes no progress while another is idle, its unread packets go to the idle one, in order."""
     desk.teach(0.0005)
@@ -161,13 +181,12 @@ def test_what_waits_behind_a_stalled_one_is_taken_back(desk):
     desk.give(*[task(i) for i in range(1, 7)])
     while idle.flight:
         finish(desk.bench, idle, next(iter(idle.flight))[1], 0.0005)
-    assert desk.bench.stallable
     busy.mark = 1
-    desk.bench.unstall(1.0)
-    desk.bench.unstall(1.0 + STALLED_AFTER / 2)
+    assert desk.bench.stalled(1.0) == []
+    assert desk.bench.stalled(1.0 + STALLED_AFTER / 2) == []
     assert len(busy.unread) > 1
     waiting = [t.tid for packet in busy.unread[1:] for t in packet]
-    desk.bench.unstall(1.0 + 2 * STALLED_AFTER)
+    assert desk.bench.stalled(1.0 + 2 * STALLED_AFTER) == [busy]
     assert [t.tid for t in desk.bench.queue] == waiting
     desk.bench.hand_out()
     assert tids(idle)[0][0] == waiting[0]

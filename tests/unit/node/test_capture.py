@@ -1,12 +1,43 @@
-"""What becomes of what a task prints."""
+"""What becomes of what a worker prints, read from pipes by hand."""
 
 from __future__ import annotations
 
-import io
+import os
 
 import pytest
 
-from shoal.node.capture import LIMIT, TaskStream
+from shoal.node.capture import LIMIT, LOG_LIMIT, LONG, Capture, Gathered
+from shoal.node.page import CHUNK
+
+ONE, TWO = (1, 1, 1), (1, 2, 1)
+
+
+class FakeWorker:
+    """A worker's pipes without a process."""
+
+    def __init__(self) -> None:
+        pairs = [os.pipe() for _ in range(2)]
+        self.pipes = tuple(read for read, _ in pairs)
+        self.writes = [write for _, write in pairs]
+        for pipe in self.pipes:
+            os.set_blocking(pipe, False)
+        self.running = None
+        self.logged = b""
+        self.counts = [0, 0]
+
+    def note_read(self, stream):
+        self.counts[stream] += 1
+
+    def log(self, data):
+        self.logged += data
+
+
+@pytest.fixture
+def worker():
+    found = FakeWorker()
+    yield found
+    for fd in (*found.pipes, *found.writes):
+        os.close(fd)
 
 
 @pytest.fixture
@@ -15,118 +46,128 @@ def sent():
 
 
 @pytest.fixture
-def log():
-    return io.StringIO()
+def capture(worker, sent):
+    return Capture(worker, lambda *what: sent.append(what))
 
 
-@pytest.fixture
-def stream(sent, log):
-    return TaskStream("stdout", log, lambda name, text: sent.append((name, text)))
+def test_text_belongs_to_the_attempt_that_runs(capture, worker, sent):
+    """What is read while an attempt runs is its own, each stream by name; the worker is told of each reading."""
+    worker.running = ONE
+    os.write(worker.writes[0], b"out")
+    os.write(worker.writes[1], b"error")
+    assert capture.read(0)
+    assert capture.read(1)
+    worker.running = TWO
+    os.write(worker.writes[0], b"next")
+    assert capture.read(0)
+    assert sent == [(ONE, "stdout", "out"), (ONE, "stderr", "error"), (TWO, "stdout", "next")]
+    assert worker.counts == [2, 1]
+    assert worker.logged == b""
 
 
-def test_without_streaming_text_goes_to_the_log(stream, sent, log):
-    """A task that does not ask for it prints into the worker's log."""
-    stream.begin(live=False)
-    stream.write("hello\n")
-    stream.end()
-    assert (sent, log.getvalue()) == ([], "hello\n")
+def test_between_attempts_text_goes_to_the_log(capture, worker, sent):
+    """What nobody can be said to have printed is in the worker's log, up to a bound that is told."""
+    os.write(worker.writes[1], b"late\n")
+    capture.read(1)
+    assert (sent, worker.logged) == ([], b"late\n")
+    for _ in range(LOG_LIMIT // CHUNK + 3):
+        os.write(worker.writes[0], b"x" * CHUNK)
+        capture.read(0)
+    assert LOG_LIMIT <= len(worker.logged) < LOG_LIMIT + 2 * CHUNK
+    assert worker.logged.endswith(b"left out]\n")
 
 
-def test_lines_are_sent_as_they_are_written(stream, sent, log):
-    """A line is sent at once, a part of one on flush or at the end of the task."""
-    stream.begin(live=True)
-    print("one", file=stream)
-    stream.write("tw")
-    assert [t for _, t in sent] == ["one", "\n"] or [t for _, t in sent] == ["one\n"]
-    stream.flush()
-    stream.write("o")
-    stream.end()
-    assert "".join(t for _, t in sent) == "one\ntwo"
-    assert log.getvalue() == ""
+def test_a_character_that_arrives_in_parts_is_put_together(capture, worker, sent):
+    """Reads may end within a character; its rest comes with the next one, of the same stream."""
+    worker.running = ONE
+    word = "Žluťoučký 🐟".encode()
+    for place in range(len(word)):
+        os.write(worker.writes[0], word[place : place + 1])
+        os.write(worker.writes[1], b".")
+        capture.read(0)
+        capture.read(1)
+    assert "".join(text for _, stream, text in sent if stream == "stdout") == "Žluťoučký 🐟"
 
 
-def test_bytes_take_the_same_way(stream, sent):
-    """What is written to ``buffer`` arrives in order with the text, also if it is no UTF-8."""
-    stream.begin(live=True)
-    stream.write("a")
-    stream.buffer.write(b"b\xff")
-    stream.end()
-    assert "".join(t for _, t in sent) == "ab\ufffd"
+def test_half_a_character_at_the_end_is_its_attempts_own(capture, worker, sent):
+    """It is sent as a replacement when the attempt ends, and does not spoil the next one's text."""
+    worker.running = ONE
+    os.write(worker.writes[0], b"a\xf0\x9f")
+    capture.read(0)
+    capture.settle()
+    assert sent == [(ONE, "stdout", "a")]
+    worker.running = None
+    capture.settle()
+    assert sent[1:] == [(ONE, "stdout", "\ufffd")]
+    worker.running = TWO
+    os.write(worker.writes[0], b"b")
+    capture.read(0)
+    assert sent[2:] == [(TWO, "stdout", "b")]
 
 
-def test_after_the_limit_the_rest_goes_to_the_log(stream, sent, log):
-    """What is sent is bounded, says that it was cut, and nothing is lost: the rest is in the log."""
-    stream.begin(live=True)
-    for _ in range(3):
-        stream.write("x" * (LIMIT // 2) + "\n")
-    stream.end()
-    text = "".join(t for _, t in sent)
-    assert text.count("x") + text.count("\n") - 2 == LIMIT
-    assert "cut here" in text
-    assert log.getvalue().count("x") == 3 * (LIMIT // 2) - text.count("x")
-    stream.begin(live=True)
-    stream.write("next task\n")
-    assert sent[-1] == ("stdout", "next task\n")
+def test_what_is_no_utf8_is_replaced(capture, worker, sent):
+    """Any bytes may be printed."""
+    worker.running = ONE
+    os.write(worker.writes[0], b"a\xffb\x80\n")
+    capture.read(0)
+    assert sent == [(ONE, "stdout", "a\ufffdb\ufffd\n")]
 
 
-def test_between_tasks_text_goes_to_the_log(stream, sent, log):
-    """A thread that a task left behind prints into the log, not into the next task's output."""
-    stream.begin(live=True)
-    stream.end()
-    stream.write("late\n")
-    assert (sent, log.getvalue()) == ([], "late\n")
+def test_each_stream_of_each_attempt_is_bounded(capture, worker, sent):
+    """After the limit one line says that it is cut, and the rest is read and dropped; others are not cut."""
+    worker.running = ONE
+    for _ in range(3 * LIMIT // CHUNK):
+        os.write(worker.writes[0], b"x" * CHUNK)
+        capture.read(0)
+    text = "".join(text for *_, text in sent)
+    assert text == "x" * LIMIT + f"\n[stdout of this task is cut here, after {LIMIT} characters]\n"
+    assert worker.counts[0] == 3 * LIMIT // CHUNK
+    os.write(worker.writes[1], b"e")
+    capture.read(1)
+    worker.running = TWO
+    os.write(worker.writes[0], b"y")
+    capture.read(0)
+    assert sent[-2:] == [(ONE, "stderr", "e"), (TWO, "stdout", "y")]
+    assert worker.logged == b""
 
 
-def test_what_cannot_be_encoded_is_escaped(stream, sent, log):
-    """Lone surrogates never reach the link or the log: both take UTF-8 only."""
-    stream.begin(live=True)
-    stream.write("a\udcffé\n")
-    stream.end()
-    stream.write("b\udcfe\n")
-    assert (sent, log.getvalue()) == ([("stdout", "a\\udcffé\n")], "b\\udcfe\n")
+def test_exactly_the_limit_is_not_cut(capture, worker, sent):
+    """Nothing is missing, so nothing is said."""
+    worker.running = ONE
+    for _ in range(LIMIT // CHUNK):
+        os.write(worker.writes[0], b"x" * CHUNK)
+        capture.read(0)
+    worker.running = None
+    capture.settle()
+    assert "".join(text for *_, text in sent) == "x" * LIMIT
 
 
-def test_only_text_is_taken(stream, sent):
-    """Bytes are refused where they are written, and do not spoil what comes after."""
-    stream.begin(live=True)
-    with pytest.raises(TypeError, match="must be str, not bytes"):
-        stream.write(b"no\n")
-    stream.write("yes\n")
-    stream.end()
-    assert sent == [("stdout", "yes\n")]
+def test_what_a_dead_worker_has_left_is_read(capture, worker, sent):
+    """All that was in its pipes when it ended belongs to the attempt that it had begun."""
+    worker.running = ONE
+    os.write(worker.writes[0], b"last words\xc3")
+    capture.finish()
+    assert "".join(text for *_, text in sent) == "last words\ufffd"
 
 
-def test_the_end_of_a_task_never_raises(log):
-    """If the link is gone when the task ends, that is not the task's failure: the next packet will show it."""
-
-    def broken(name, text):
-        raise BrokenPipeError
-
-    stream = TaskStream("stdout", log, broken)
-    stream.begin(live=True)
-    stream.write("half")
-    stream.end()
-    stream.write("late\n")
-    assert log.getvalue() == "late\n"
+def test_an_empty_pipe_is_no_end_and_a_closed_one_is(capture, worker):
+    """False means that nothing can come any more."""
+    assert capture.read(0)
+    os.close(worker.writes[0])
+    assert not capture.read(0)
+    worker.writes[0] = os.dup(worker.writes[1])
 
 
-def test_closing_closes_nothing(stream, sent):
-    """A task that closes stdout, or a wrapper around its buffer, sends what is held; the next one can write."""
-    stream.begin(live=True)
-    stream.write("half")
-    io.TextIOWrapper(stream.buffer).close()
-    stream.close()
-    assert sent == [("stdout", "half")]
-    stream.write("more\n")
-    stream.buffer.write(b"bytes\n")
-    assert not stream.closed
-    assert "".join(t for _, t in sent) == "halfmore\nbytes\n"
-
-
-def test_a_forked_child_has_nothing_to_send(stream, sent):
-    """What was held at the fork is the parent's to send."""
-    stream.begin(live=True)
-    stream.write("half")
-    stream.forked()
-    stream.end()
-    assert sent == []
+def test_text_is_gathered_for_a_moment():
+    """The first text is due at once, what comes soon after it together, a moment later."""
+    gathered = Gathered()
+    assert gathered.wait(10.0) == float("inf")
+    gathered.add(ONE, "stdout", "a")
+    assert gathered.wait(10.0) == 0.0
+    assert [(m.tid, m.stream, m.text) for m in gathered.take(10.0)] == [(1, "stdout", "a")]
+    for text in "bcd":
+        gathered.add(ONE, "stdout", text)
+    gathered.add(ONE, "stderr", "e")
+    assert gathered.wait(10.0 + LONG / 2) == pytest.approx(LONG / 2)
+    assert [(m.tid, m.stream, m.text) for m in gathered.take(10.1)] == [(1, "stdout", "bcd"), (1, "stderr", "e")]
+    assert gathered.take(11.0) == []

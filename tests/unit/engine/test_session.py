@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shoal.engine import RetryPolicy
 from shoal.errors import DependencyError, NoSession, SessionClosed, WorkerLost
-from shoal.events import CellRef, RunStarted
+from shoal.events import CellRef
 from shoal.outcome import Failure, Raised
 from shoal.session import Session
 from shoal.testing import ManualExecutor
@@ -19,23 +18,6 @@ from shoal.testing import ManualExecutor
 
 class Thing:
     """An object whose life can be watched."""
-
-
-def start(folder: Path, executors: list[ManualExecutor], retries: int = 0) -> Session:
-    event = RunStarted(0.0, "run", "3.11", "0", "host", 1, "{}")
-    return Session(executors, "run", folder / "run", retries, event)
-
-
-@pytest.fixture
-def hand() -> ManualExecutor:
-    return ManualExecutor()
-
-
-@pytest.fixture
-def session(tmp_path: Path, hand: ManualExecutor) -> Iterator[Session]:
-    made = start(tmp_path, [hand])
-    yield made
-    made.close()
 
 
 def test_a_dependent_is_launched_with_the_values_of_its_inputs(session: Session, hand: ManualExecutor) -> None:
@@ -48,9 +30,9 @@ def test_a_dependent_is_launched_with_the_values_of_its_inputs(session: Session,
     assert session.pending() == 0
 
 
-def test_a_failed_attempt_is_retried_as_often_as_said(tmp_path: Path, hand: ManualExecutor) -> None:
+def test_a_failed_attempt_is_retried_as_often_as_said(start: Any, hand: ManualExecutor) -> None:
     """The session's retries hold unless the task says otherwise."""
-    session = start(tmp_path, [hand], retries=1)
+    session = start([hand], policy=RetryPolicy(1))
     twice = session.submit(lambda: 1)
     once = session.submit(lambda: 1, retries=0)
     for _ in range(2):
@@ -93,9 +75,9 @@ def test_a_queued_task_is_cancelled_and_dropped(session: Session, hand: ManualEx
     assert task.cancelled()
 
 
-def test_closing_answers_every_future(tmp_path: Path, hand: ManualExecutor) -> None:
+def test_closing_answers_every_future(start: Any, hand: ManualExecutor) -> None:
     """Waiting and queued ones alike, and the session refuses what comes later."""
-    session = start(tmp_path, [hand])
+    session = start([hand])
     first = session.submit(lambda: 1)
     second = session.submit(lambda x: x, (first,))
     assert session.close() == 2
@@ -107,10 +89,10 @@ def test_closing_answers_every_future(tmp_path: Path, hand: ManualExecutor) -> N
     assert session.close() == 0
 
 
-def test_placement_is_by_load(tmp_path: Path) -> None:
+def test_placement_is_by_load(start: Any) -> None:
     """With a choice, a task goes where fewer attempts stand for each slot."""
     left, right = ManualExecutor("left"), ManualExecutor("right")
-    session = start(tmp_path, [left, right])
+    session = start([left, right])
     for _ in range(10):
         session.submit(lambda: 1)
     assert (len(left.launched), len(right.launched)) == (5, 5)
@@ -131,10 +113,10 @@ def test_holding_the_last_future_of_a_chain_keeps_no_other_result_alive(session:
     assert second.result() == 1
 
 
-def test_a_future_of_an_ended_session_can_be_an_input(tmp_path: Path, hand: ManualExecutor, session: Session) -> None:
+def test_a_future_of_an_ended_session_can_be_an_input(start: Any, hand: ManualExecutor, session: Session) -> None:
     """A value that was made yesterday is still a value."""
     other_hand = ManualExecutor()
-    other = start(tmp_path / "other", [other_hand])
+    other = start([other_hand])
     old = other.submit(lambda: 20)
     other_hand.run_all()
     other.close()
@@ -190,10 +172,10 @@ class Interrupting(ManualExecutor):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_submission_is_taken_back(tmp_path: Path) -> None:
+def test_an_interrupted_submission_is_taken_back(start: Any) -> None:
     """Nobody holds its future, so nobody waits for it; the run goes on and can be viewed."""
     hand = Interrupting()
-    session = start(tmp_path, [hand])
+    session = start([hand])
     first = session.submit(lambda: 1)
     hand.interrupt = True
     with pytest.raises(KeyboardInterrupt):

@@ -1,47 +1,23 @@
-"""The command line: ``shoal pool start|list|stop|scale`` and ``shoal doctor``."""
+"""``shoal pool start|list|stop|scale``: pools that outlive notebooks."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from shoal import doctor
 from shoal.blocks.providers.local import LocalProvider
-from shoal.config import shoal_version
-from shoal.errors import ConfigurationError, ShoalError
+from shoal.errors import ConfigurationError
 from shoal.pool.control import PoolInfo, list_pools, scale_pool, start_pool, stop_pool
 
-__all__ = ["main"]
+__all__ = ["add_commands"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: the words after ``shoal``; default: those of the process.
-
-    Returns:
-        The exit code: 0 if all went well, 1 after a ShoalError (its sentence on stderr), 2 for words it does not know.
-    """
-    options = _parser().parse_args(argv)
-    try:
-        code: int = options.run(options)
-    except ShoalError as error:
-        print(f"shoal: {error}", file=sys.stderr)
-        return 1
-    return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="shoal", description="Pools of workers for notebooks and scripts.")
-    parser.add_argument("--version", action="version", version=f"shoal {shoal_version()}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add_commands(commands: Any) -> None:
+    """Add ``pool`` and its actions to the commands of a parser (what ``add_subparsers`` returned)."""
     pool = commands.add_parser("pool", help="start, list, scale and stop pools that outlive notebooks")
     actions = pool.add_subparsers(required=True, metavar="ACTION")
 
@@ -63,10 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     stop = actions.add_parser("stop", help="end a pool, its blocks and its workers")
     stop.add_argument("name", nargs="+")
     stop.set_defaults(run=_stop)
-
-    check = commands.add_parser("doctor", help="check the installation; says what to do about what is wrong")
-    check.set_defaults(run=_doctor)
-    return parser
 
 
 def _start(options: argparse.Namespace) -> int:
@@ -135,20 +107,3 @@ def _stop(options: argparse.Namespace) -> int:
         stop_pool(name)
         print(f"pool '{name}' is stopped")
     return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    console = Console(soft_wrap=True, highlight=False)
-    findings = doctor.examine()
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]!![/]"
-        console.print(f"{mark}  {finding.what}: {finding.found}")
-        if not finding.ok:
-            console.print(f"      fix: {finding.fix}")
-    bad = sum(not finding.ok for finding in findings)
-    console.print("All is well." if not bad else f"{bad} thing(s) to mend.")
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What is asked of a task besides its function and arguments."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shoal.files import File
+from shoal.resources import Resources
+
+__all__ = ["PLAIN", "Backoff", "TaskOptions"]
+
+
+class Backoff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait before another attempt: longer after each one.
+
+    Args:
+        first: seconds before the second attempt.
+        factor: each further wait is so many times as long.
+        most: seconds that no wait exceeds.
+    """
+
+    first: float = 0.0
+    factor: float = 2.0
+    most: float = 60.0
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait after attempt ``attempt`` (from 1) has failed."""
+        return min(self.most, self.first * self.factor ** min(attempt - 1, 64))
+
+
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a task. Apps make it once; each call may change some of it (``msgspec.structs.replace``).
+
+    Args:
+        label: the name shown; empty for the function's.
+        executors: ``"all"``, or labels to choose from.
+        outputs: names of several outputs; empty for one unnamed.
+        files: files that the task promises to make; ``future.outputs`` has a DataFuture for each.
+        resources: what an attempt needs; None for one core.
+        retries: the budget of failures (the sum of their costs) after which no other attempt is made; None: the session's.
+        backoff: the wait before another attempt; None: the session's.
+        walltime: seconds that an attempt may run; 0.0 for as long as it takes.
+        cache: keep the result, and take it from the store if it is there.
+        ignore_for_cache: names of arguments that make no difference to the result.
+        join: the function returns futures; the task ends when they do. It runs on a thread of the session.
+        each: call the function once for each item of its first argument, a list of argument tuples; one output each.
+        paths: files that the task writes its stdout and stderr to (absolute; empty where captured), for ``future.stdout``.
+        hold: the submission may be held while too many tasks are unfinished.
+    """
+
+    label: str = ""
+    executors: str | tuple[str, ...] = "all"
+    outputs: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()
+    resources: Resources | None = None
+    retries: float | None = None
+    backoff: Backoff | None = None
+    walltime: float = 0.0
+    cache: bool = False
+    ignore_for_cache: tuple[str, ...] = ()
+    join: bool = False
+    each: bool = False
+    paths: tuple[str, str] = ("", "")
+    hold: bool = True
+
+
+PLAIN = TaskOptions()
+"""Nothing in particular is asked."""
