@@ -7,7 +7,7 @@ from html import escape
 from shoal.card import COLOURS as BY_NAME
 from shoal.record.runs import STATE_NAMES
 
-__all__ = ["COLOURS", "HOLLOW", "SHAPES", "STACK", "duration", "icon", "shape"]
+__all__ = ["COLOURS", "HOLLOW", "SHAPES", "STACK", "icon", "shape"]
 
 COLOURS = tuple(BY_NAME[name] for name in STATE_NAMES)
 """By state code."""
@@ -52,16 +52,3 @@ def icon(state: int) -> str:
         f'<svg viewBox="-11 -11 22 22" width="13" height="13" role="img" aria-label="{name}" '
         f'style="vertical-align:-2px">{shape(state)}</svg>'
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: ``7 ms``, ``0.42 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    if seconds < 0.1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = whole // 60
-    return f"{minutes} min {whole % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

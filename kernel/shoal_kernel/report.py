@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from shoal.card import duration
 from shoal.errors import ShoalError
 from shoal.record.runs import DONE, STATE_NAMES, RunView
 from shoal.session import Session
 from shoal.wire.messages import PoolStatus
 from shoal_kernel.feed import reading
-from shoal_kernel.looks import duration
 from shoal_kernel.tables import table
 
 __all__ = ["blocks_text", "tasks_text"]

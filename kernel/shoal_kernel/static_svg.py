@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from shoal.card import duration
 from shoal.record.runs import DONE, STATE_NAMES, RunView
-from shoal_kernel.looks import COLOURS, STACK, duration, icon, shape
+from shoal_kernel.looks import COLOURS, STACK, icon, shape
 
 __all__ = ["picture_of", "progress_line"]
 

@@ -7,9 +7,10 @@ import time
 from html import escape
 from typing import Any
 
+from shoal.card import duration
 from shoal.futures import TaskFuture
 from shoal.record.runs import state_code
-from shoal_kernel.looks import duration, icon
+from shoal_kernel.looks import icon
 from shoal_kernel.output import CellOutput
 
 __all__ = ["Strip"]

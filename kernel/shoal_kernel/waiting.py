@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from shoal.card import duration
 from shoal.containers import find_futures
 from shoal.errors import CellError
 from shoal.session import Session
 from shoal_kernel.cells import tell_all
-from shoal_kernel.looks import duration
 from shoal_kernel.output import resend
 
 __all__ = ["futures_named", "wait_for"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["COLOURS", "card"]
+__all__ = ["COLOURS", "card", "duration"]
 
 COLOURS = {
     "waiting": "#8a8f98",
@@ -43,3 +43,18 @@ def card(title: str, status: str, facts: Sequence[str], texts: Sequence[tuple[st
         f'<span style="border:1px solid {colour};border-radius:8px;padding:0 6px">{escape(status)}</span>'
         f'<span style="opacity:.75">{line}</span>{folded}</div>'
     )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``0.4 ms``, ``7 ms``, ``0.42 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if 0 < seconds < 0.001:
+        return f"{1000 * seconds:.1f} ms"
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    return f"{minutes} min {whole % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from shoal.callbacks import call_back
-from shoal.card import card
+from shoal.card import card, duration
 from shoal.errors import DependencyError, JoinError, SessionError
 from shoal.files import File
 from shoal.outcome import Failure, Held, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
@@ -385,7 +385,7 @@ _SHOWN = 4000
 def _facts(record: Any) -> tuple[list[str], list[tuple[str, str]]]:
     facts = [f"on {record.worker}" if record.worker else record.executor]
     if record.started and record.ended:
-        facts.append(f"{record.ended - record.started:.3g} s")
+        facts.append(duration(record.ended - record.started))
     if record.fail_count:
         facts.append(f"{record.fail_count} failed attempt{'' if record.fail_count == 1 else 's'}")
     if record.error:

@@ -164,20 +164,22 @@ def test_cancelling_what_runs_stops_it_or_says_no(session: shoal.Session, stoppa
     assert session.submit(add, (1,)).result(30) == 1
 
 
-def test_a_lost_worker_fails_its_task_by_name(session: shoal.Session, processes: bool) -> None:
+# Elsewhere a task cannot end its worker without ending more; what becomes of engines is in the tests of adapters.
+PROCESSES = pytest.mark.parametrize("kind", ["pool", "adapted processes"], indirect=True, scope="module")
+
+
+@PROCESSES
+def test_a_lost_worker_fails_its_task_by_name(session: shoal.Session) -> None:
     """The error says that the process ended; the next task finds a new one."""
-    if not processes:
-        pytest.skip("a task cannot end its worker here without ending more")
     error = session.submit(os._exit, (3,), label="crash").exception(30)
     assert isinstance(error, WorkerLost)
     assert "crash" in str(error)
     assert session.submit(add, (1,)).result(30) == 1
 
 
-def test_a_lost_worker_is_a_reason_to_try_again(session: shoal.Session, processes: bool, tmp_path: Path) -> None:
+@PROCESSES
+def test_a_lost_worker_is_a_reason_to_try_again(session: shoal.Session, tmp_path: Path) -> None:
     """Retries count for lost workers too."""
-    if not processes:
-        pytest.skip("a task cannot end its worker here without ending more")
     assert session.submit(die_once, (str(tmp_path / "died"),), retries=1).result(30) == "alive"
 
 

@@ -92,8 +92,8 @@ def long():
 futures = [long() for _ in range(4)]
 while not any(f.running() for f in futures):
     time.sleep(0.01)
-print("running", flush=True)
 try:
+    print("running", flush=True)
     futures[0].result()
 except KeyboardInterrupt:
     print("interrupted", flush=True)

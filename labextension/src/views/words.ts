@@ -3,6 +3,9 @@ import { CANCELLED, DONE, FAILED, QUEUED, RUNNING, SKIPPED, STATES, WAITING, sta
 
 /** Seconds as people say them: ``7 ms``, ``0.42 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``. */
 export function duration(seconds: number): string {
+  if (seconds > 0 && seconds < 0.001) {
+    return `${(1000 * seconds).toFixed(1)} ms`;
+  }
   if (seconds < 0.1) {
     return `${(1000 * seconds).toFixed(0)} ms`;
   }

@@ -106,7 +106,7 @@ class App(Generic[P, R]):
                 futures, or hold some.
             chunksize: how many calls make one task. ``"auto"``: one, but for more than 10,000 elements as many as give about
                 that number of tasks. Calls of apps with ``retries`` or ``cache``, with files of their own, and those of bash
-                and join apps are one task each. In a chunk a call that fails is not tried again.
+                and join apps are one task each. Where the session retries, a chunk in which a call failed is run again as a whole.
             fixed: keyword arguments of every call, special ones included. A ``walltime`` is one call's.
 
         Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shoal.card import duration
 from shoal.events import CellRef
 
 __all__ = ["AttemptRecord", "TaskRecord"]
@@ -30,7 +31,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         """For people: one line."""
         where = f" on {self.worker}" if self.worker else ""
-        took = f" after {self.ended - self.started:.3g} s" if self.ended and self.started else ""
+        took = f" after {duration(self.ended - self.started)}" if self.ended and self.started else ""
         return f"attempt {self.attempt}{where}: {self.how}{took}" + (f": {self.error}" if self.error else "")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal import card
 from shoal.events import AttemptEnded, AttemptStarted, TaskEnded, TaskSubmitted
 from shoal.record.runs import STATE_NAMES, RunView
 from shoal.task import ValueId
@@ -74,6 +75,8 @@ def test_both_languages_draw_states_alike() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0.0, "0 ms"),
+        (0.00042, "0.4 ms"),
         (0.0071, "7 ms"),
         (0.123, "0.12 s"),
         (3.21, "3.2 s"),
@@ -84,7 +87,7 @@ def test_both_languages_draw_states_alike() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     """Durations read well, and as in the live view."""
-    assert looks.duration(seconds) == text
+    assert card.duration(seconds) == text
 
 
 class Rich:
