@@ -78,3 +78,9 @@ class FuturesPeer:
     def role(self, command: Sequence[str]) -> str:
         """All but the client."""
         return "others"
+
+
+def writable(result: Any) -> Any:
+    """The result, or a copy of it if it is an array that can only be read: the other systems hand out arrays to write to."""
+    flags = getattr(result, "flags", None)
+    return result if flags is None or flags.writeable else result.copy()

@@ -89,6 +89,7 @@ class _Where:
     """Under which name a cell runs, and where its output goes."""
 
     def __init__(self, options: TaskOptions, count: int, output: CellOutput) -> None:
+        self.options = options
         self.label = options.name or f"cell {count}"
         self.executors = options.executor or "all"
         self.ref = CellRef(output.cell_id, count, 1)
@@ -150,6 +151,9 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
             inputs,
             label=where.label,
             executors=where.executors,
+            resources=where.options.resources,
+            retries=where.options.retries,
+            walltime=where.options.walltime,
             outputs=(*plan.outputs, REPORT),
             cell=where.ref,
             on_output=where.output.stream,

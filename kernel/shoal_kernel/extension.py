@@ -9,7 +9,7 @@ from shoal.serialize import name_files
 from shoal.session import locate_cells
 from shoal_kernel import hub
 from shoal_kernel.errors import cell_name
-from shoal_kernel.magics import ShoalMagics, complete_wait
+from shoal_kernel.magics import TAKES_FUTURES, ShoalMagics, complete_futures
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
 from shoal_kernel.where import CellFinder
@@ -24,7 +24,8 @@ def load(shell: Any) -> None:
     if id(shell) in _hooks:
         return
     shell.register_magics(ShoalMagics)
-    shell.set_hook("complete_command", complete_wait, str_key="%wait")
+    for magic in TAKES_FUTURES:
+        shell.set_hook("complete_command", complete_futures, str_key=magic)
 
     def after_cell(_result: object) -> None:
         resend(shell)

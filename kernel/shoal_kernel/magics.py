@@ -1,4 +1,4 @@
-"""The magics: ``%%task``, ``%tasks``, ``%blocks``, ``%wait`` and ``%graph``."""
+"""The magics: ``%%task``, ``%tasks``, ``%task``, ``%output``, ``%whence``, ``%cancel``, ``%blocks``, ``%wait``, ``%graph``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ from shoal_kernel.errors import short
 from shoal_kernel.feed import current_session
 from shoal_kernel.hub import hub
 from shoal_kernel.report import blocks_text, tasks_text
+from shoal_kernel.single import cancel_tasks, one_task, task_text, whence_text
 from shoal_kernel.waiting import futures_named, wait_for
 
-__all__ = ["ShoalMagics", "complete_wait"]
+__all__ = ["TAKES_FUTURES", "ShoalMagics", "complete_futures"]
+
+TAKES_FUTURES = {"%wait": ["--timeout"], "%task": [], "%output": [], "%whence": [], "%cancel": ["--all"]}
+"""Line magics that take names of futures, and their options."""
 
 
 @contextmanager
@@ -44,7 +48,8 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         ::
 
-            %%task [-i NAMES] [-o NAMES] [--name NAME] [--executor LABEL] [--quiet]
+            %%task [-i NAMES] [-o NAMES] [--name NAME] [--executor LABEL] [--cores N] [--memory SIZE] [--gpus N]
+                   [--priority N] [--retries N] [--walltime SECONDS] [--quiet]
 
         The names that the cell reads travel to the worker; futures among them are waited for there, and the cell gets their
         values. The names that it writes, or whose objects it changes, are futures from now on: give them to apps and other
@@ -55,6 +60,10 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         -o, --out NAMES      bring back these names instead of those that the cell is found to write
         --name NAME          the task's name in views and messages
         --executor LABEL     where to run it
+        --cores, --memory, --gpus, --priority
+                             what it needs: --cores 2 --memory "4 GB"; a higher priority runs first
+        --retries N          further attempts after failures
+        --walltime SECONDS   end it if it runs longer
         --quiet              no line that says how the task is
         """
         with _saying_no():
@@ -70,6 +79,60 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         """
         with _saying_no():
             print(tasks_text(_session(), line.strip(), time.time()))  # noqa: T201
+
+    @line_magic("task")
+    def about_task(self, line: str) -> None:
+        """Tell all about one task: where it ran, each of its attempts, and what it printed last.
+
+        ::
+
+            %task NUMBER | NAME
+
+        NAME is a variable that holds a future.
+        """
+        with _saying_no():
+            session = _session()
+            print(task_text(session, one_task("%task", line, session, self.shell.user_ns)))  # noqa: T201
+
+    @line_magic
+    def output(self, line: str) -> None:
+        """Print what a task has printed so far.
+
+        ::
+
+            %output NUMBER | NAME
+        """
+        with _saying_no():
+            session = _session()
+            printed = session.printed(one_task("%output", line, session, self.shell.user_ns))
+            sys.stdout.write(printed["stdout"])
+            sys.stderr.write(printed["stderr"])
+
+    @line_magic
+    def whence(self, line: str) -> None:
+        """Tell where a value comes from: the task that made it, its cell, and the same of that task's inputs.
+
+        ::
+
+            %whence NUMBER | NAME
+        """
+        with _saying_no():
+            session = _session()
+            print(whence_text(session, one_task("%whence", line, session, self.shell.user_ns)))  # noqa: T201
+
+    @line_magic
+    def cancel(self, line: str) -> None:
+        """Cancel tasks. What runs on a pool is interrupted; what runs on threads cannot be stopped, and goes on.
+
+        ::
+
+            %cancel NUMBERS | NAMES | --all
+
+        NAMES are variables that hold futures, also in lists or dicts.
+        """
+        with _saying_no():
+            session = _session()
+            print(cancel_tasks(session, line, self.shell.user_ns))  # noqa: T201
 
     @line_magic
     def blocks(self, line: str) -> None:
@@ -151,8 +214,8 @@ def _wait_options(line: str) -> tuple[list[str], float | None]:
     return words, timeout
 
 
-def complete_wait(shell: Any, _event: object) -> list[str]:
-    """What can stand after ``%wait``: the names of variables that hold futures."""
+def complete_futures(shell: Any, event: Any) -> list[str]:
+    """What can stand after a magic that takes futures: the names of variables that hold some, and its options."""
     names = own_names(shell)
     holds: Callable[[str], bool] = lambda name: bool(find_futures(shell.user_ns[name]))  # noqa: E731
-    return [*sorted(name for name in names if holds(name)), "--timeout"]
+    return [*sorted(name for name in names if holds(name)), *TAKES_FUTURES.get(event.command, ())]

@@ -14,7 +14,7 @@ from typing import Any, Self, SupportsFloat
 from shoal.callbacks import drain
 from shoal.engine import Engine, RetryPolicy
 from shoal.errors import ConfigurationError, ShoalError, UnknownExecutor
-from shoal.events import CellRef, Event, RunEnded
+from shoal.events import CellRef, Event, RunEnded, TaskPrinted
 from shoal.executors.executor import Call, Executor
 from shoal.executors.threads import ThreadPoolExecutor, Threads
 from shoal.futures import TaskFuture
@@ -23,6 +23,7 @@ from shoal.memoizing import Memoizer
 from shoal.options import PLAIN, TaskOptions
 from shoal.outcome import clean
 from shoal.place import leave_session, use_session
+from shoal.printed import PrintedText
 from shoal.record.log import LogReader, LogWriter
 from shoal.record.runs import RunView
 from shoal.resources import Resources
@@ -298,6 +299,23 @@ class Session:
             self._log.flush()
             self._view.apply(self._reader.read())
             return self._view
+
+    def cancel(self, tid: int) -> bool:
+        """Cancel a task by its number; as ``future.cancel()``."""
+        return self._engine.request_cancel(tid)
+
+    def printed(self, tid: int) -> dict[str, str]:
+        """What a task's last attempt has printed so far, by stream; read from the run's log.
+
+        Args:
+            tid: the number of the task.
+        """
+        self._log.flush()
+        text = PrintedText()
+        for event in LogReader(self._log.path).read():
+            if type(event) is TaskPrinted and event.tid == tid:
+                text.add(event.attempt, event.stream, event.text)
+        return {stream: text.read(stream) for stream in ("stdout", "stderr")}
 
     def note(self, event: Event) -> None:
         """Add a fact to the run's log."""

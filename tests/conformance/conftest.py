@@ -68,7 +68,6 @@ MAKERS: dict[str, Maker] = {
 }
 
 SHARED = {"threads"}
-PROCESSES = {"pool", "adapted processes"}
 STOPPABLE = {"pool"}
 
 
@@ -143,12 +142,6 @@ def every_maker() -> dict[str, Maker]:
 def shared(kind: str) -> bool:
     """Whether a task gets the very objects of its caller."""
     return kind in SHARED
-
-
-@pytest.fixture
-def processes(kind: str) -> bool:
-    """Whether a task can end its worker, and another takes its place."""
-    return kind in PROCESSES
 
 
 @pytest.fixture

@@ -364,6 +364,37 @@ def test_an_interrupt_stops_the_waiting_only(kernel: Kernel) -> None:
     assert kernel.value("patient.result()") == "1"
 
 
+def test_one_task_is_told_in_full(kernel: Kernel) -> None:
+    """``%task`` has its attempts and prints, ``%whence`` its inputs, ``%output`` its text; by number or by name."""
+    kernel.good("%%task --name base_of_told\nbase_told = 3\nprint('from the base')")
+    kernel.good("%%task --name told --retries 1 --walltime 60\ntold = base_told + 1")
+    ended(kernel)
+    told = kernel.good("%task told").text()
+    assert "told (task" in told
+    assert "inputs     base_of_told (task" in told
+    assert "attempt 1 on" in told
+    assert "from the base" in kernel.good("%task base_told").text()
+    assert kernel.good("%output base_told").text() == "from the base\n"
+    first, second = kernel.good("%whence told").text().splitlines()
+    assert first.startswith("told (task")
+    assert second.startswith("  base_of_told (task")
+    number = kernel.value("told.tid")
+    assert kernel.good(f"%task {number}").text() == told
+    assert "there is no variable 'nobody'" in kernel.run("%task nobody").errors[0]
+    assert "there is no task 999999" in kernel.run("%whence 999999").errors[0]
+
+
+def test_a_running_cell_is_cancelled(kernel: Kernel) -> None:
+    """It is interrupted, and what waits for it is skipped."""
+    kernel.good("%%task\nimport time\ntime.sleep(60)\nnever = 1")
+    kernel.good("%%task\nafter_never = never + 1")
+    kernel.until(lambda: kernel.value("never.running()") == "True")
+    assert "cancelled 1 task" in kernel.good("%cancel never").text()
+    ended(kernel)
+    assert kernel.value("(never.cancelled(), after_never.task_status())") == "(True, 'skipped')"
+    assert "1 had ended" in kernel.good("%cancel never").text()
+
+
 def test_completion_of_wait_knows_the_futures(kernel: Kernel) -> None:
     """After ``%wait`` the names of futures are offered."""
     kernel.good("%%task\nfuture_of_wait = 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shoal.errors import CellError
+from shoal.resources import Resources
 from shoal_kernel.options import TaskOptions, parse_options
 
 
@@ -18,6 +19,9 @@ from shoal_kernel.options import TaskOptions, parse_options
         ("-i ''", TaskOptions(reads=())),
         ("--name 'two words' --quiet", TaskOptions(name="two words", quiet=True)),
         ("--executor=gpu  # where the memory is", TaskOptions(executor="gpu")),
+        ("--cores 2 --memory '4 GB'", TaskOptions(resources=Resources(cores=2, memory=4 * 10**9))),
+        ("--gpus 1 --priority -3", TaskOptions(resources=Resources(gpus=1, priority=-3))),
+        ("--retries 2 --walltime 1.5", TaskOptions(retries=2.0, walltime=1.5)),
     ],
 )
 def test_options(line: str, expected: TaskOptions) -> None:
@@ -34,6 +38,10 @@ def test_options(line: str, expected: TaskOptions) -> None:
         ("-i", "expected one argument"),
         ("-o 3x", "'3x' is not a variable's name"),
         ("--name 'x", "close the quotation"),
+        ("--cores 0", "--cores 0.0 cannot be"),
+        ("--memory lots", "'2 GB'"),
+        ("--walltime 0", "--walltime 0 cannot be"),
+        ("--retries -1", "--retries -1 cannot be"),
     ],
 )
 def test_mistakes_are_named(line: str, said: str) -> None:

@@ -1,0 +1,136 @@
+"""What ``%task``, ``%whence`` and ``%cancel`` say and do about single tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from shoal.card import duration
+from shoal.containers import find_futures
+from shoal.errors import CellError
+from shoal.futures import ValueFuture
+from shoal.record.runs import DONE
+from shoal.record.tasks import TaskRecord
+from shoal.session import Session
+from shoal_kernel.feed import reading
+
+__all__ = ["cancel_tasks", "one_task", "task_text", "whence_text"]
+
+_LAST = 2000
+"""Characters of each stream that are shown, from its end."""
+
+_DEEPEST = 20
+"""Inputs of inputs that are followed."""
+
+
+def one_task(magic: str, line: str, session: Session, notebook: Mapping[str, Any]) -> int:
+    """The number of the task that a line names.
+
+    Args:
+        magic: for errors.
+        line: a number, or a variable that holds one future.
+        session: whose tasks.
+        notebook: the variables.
+
+    Raises:
+        CellError: it names none.
+    """
+    found = _named(magic, line, session, notebook)
+    if len(found) != 1:
+        raise CellError(f"{magic} tells of one task, and '{line.strip()}' names {len(found)}", f"write {magic} NUMBER")
+    return found[0]
+
+
+def _named(magic: str, line: str, session: Session, notebook: Mapping[str, Any]) -> list[int]:
+    found: dict[int, None] = {}
+    total = len(session.view())
+    for word in line.replace(",", " ").split():
+        if word.isdecimal():
+            if int(word) >= total:
+                raise CellError(f"{magic}: there is no task {word}", "see %tasks")
+            found[int(word)] = None
+            continue
+        if word not in notebook:
+            raise CellError(f"{magic}: there is no variable '{word}' here", "give a task's number, see %tasks")
+        futures = [f for f in find_futures(notebook[word]) if isinstance(f, ValueFuture)]
+        if not futures:
+            raise CellError(f"{magic}: '{word}' holds no future of a task", "give a task's number, see %tasks")
+        found.update((future.tid, None) for future in futures)
+    if not found:
+        raise CellError(f"{magic} needs to know which task", f"write {magic} NUMBER or {magic} NAME")
+    return list(found)
+
+
+def task_text(session: Session, tid: int) -> str:
+    """All about one task."""
+    with reading(session) as view:
+        record = view.record(tid)
+        inputs = [f"{view.label[dep]} (task {dep})" for dep in record.depends_on]
+    lines = [f"{record.label} (task {tid}): {record.status}", f"executor   {record.executor}"]
+    if record.cell is not None:
+        lines.append(f"cell       [{record.cell.execution_count}], line {record.cell.line}")
+    if inputs:
+        lines.append(f"inputs     {', '.join(inputs[:10])}{', ...' if len(inputs) > 10 else ''}")
+    lines.append(f"submitted  {_clock(record.submitted)}")
+    if record.started:
+        waited = duration(max(0.0, record.started - record.submitted))
+        lines.append(f"started    {_clock(record.started)}, after {waited}")
+    if record.ended:
+        took = f", after {duration(record.ended - record.started)}" if record.started else ""
+        lines.append(f"ended      {_clock(record.ended)}{took}")
+    lines += [f"  {attempt}" for attempt in record.attempts]
+    if record.error:
+        lines.append(f"error      {record.error}")
+    for stream, text in session.printed(tid).items():
+        if text:
+            cut = "..." if len(text) > _LAST else ""
+            lines += [f"{stream}:", *(f"  {row}" for row in (cut + text[-_LAST:]).splitlines())]
+    return "\n".join(lines)
+
+
+def whence_text(session: Session, tid: int) -> str:
+    """Where a value comes from, inputs of inputs indented below."""
+    lines: list[str] = []
+    told: set[int] = set()
+    with reading(session) as view:
+        stack = [(tid, 0)]
+        while stack:
+            number, depth = stack.pop()
+            record = view.record(number)
+            again = number in told
+            lines.append("  " * depth + _origin(record) + (" (as above)" if again and record.depends_on else ""))
+            told.add(number)
+            if depth < _DEEPEST and not again:
+                stack.extend((dep, depth + 1) for dep in reversed(record.depends_on))
+    return "\n".join(lines)
+
+
+def _origin(record: TaskRecord) -> str:
+    words = [f"{record.label} (task {record.tid}): {record.status}"]
+    if record.cell is not None:
+        words.append(f"cell [{record.cell.execution_count}]")
+    if record.worker:
+        words.append(f"on {record.worker}")
+    if record.started and record.ended:
+        words.append(duration(record.ended - record.started))
+    if record.fail_count:
+        words.append(f"{record.fail_count} failed attempts")
+    return ", ".join(words)
+
+
+def cancel_tasks(session: Session, line: str, notebook: Mapping[str, Any]) -> str:
+    """Cancel the tasks that a line names; says how many were."""
+    if line.strip() == "--all":
+        with reading(session) as view:
+            wanted = [tid for tid in range(len(view)) if view.state[tid] < DONE]
+    else:
+        wanted = _named("%cancel", line, session, notebook)
+    done = sum(session.cancel(tid) for tid in reversed(wanted))
+    left = len(wanted) - done
+    rest = f"; {left} had ended, or run where they cannot be stopped" if left else ""
+    return f"cancelled {done} {'task' if done == 1 else 'tasks'}{rest}"
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{int(seconds % 1 * 1000):03d}"
