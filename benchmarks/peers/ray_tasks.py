@@ -33,14 +33,13 @@ class Ray(FuturesPeer):
 
     def start(self, workers: int) -> None:
         """Start its daemons and its workers."""
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")  # the latter: loopback
         import ray
 
         self._ray: Any = ray
         ray.init(
             num_cpus=workers,
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",
             log_to_driver=False,
             _temp_dir=os.path.realpath("ray"),
             **self._init,

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from shoal.errors import ConfigurationError, UnknownOption
+from shoal.hints import HINTS
 
 __all__ = ["Spec"]
 
@@ -28,6 +29,9 @@ class _SpecMeta(msgspec.StructMeta):
         fields = {field.name: field for field in msgspec.structs.fields(cls)}  # type: ignore[arg-type]
         for key, value in given.items():
             if key not in fields:
+                known = HINTS.get(name, {}).get(key)
+                if known is not None:
+                    raise UnknownOption(f"{name}.{key}", value, f"there is no such option; {known}")
                 near = difflib.get_close_matches(key, fields, n=1)
                 hint = f"did you mean '{near[0]}'? " if near else ""
                 raise UnknownOption(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 from typing import Any
 
+import msgspec
 import pytest
 
 import shoal.errors
+from shoal.blocks.providers.local import LocalProvider
+from shoal.config import Config
 from shoal.errors import ConfigurationError, DuplicateLabel, ShoalError, UnknownOption
+from shoal.executors.htex import HighThroughputExecutor
+from shoal.executors.threads import ThreadPoolExecutor
+from shoal.hints import HINTS
 from shoal.spec import Spec
 
 
@@ -90,3 +97,13 @@ def test_a_configuration_error_about_an_unpicklable_value_survives_too() -> None
     """Its text stands for the value."""
     error = DuplicateLabel("executors", lambda: None, "rename one")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize("kind", [Config, HighThroughputExecutor, LocalProvider, ThreadPoolExecutor])
+def test_options_known_from_parsl_are_answered(kind: Any) -> None:
+    """The error says what to write instead; no hint stands for an option that there is."""
+    fields = {field.name for field in msgspec.structs.fields(kind)}
+    for option, hint in HINTS[kind.__name__].items():
+        assert option not in fields
+        with pytest.raises(UnknownOption, match=re.escape(hint)):
+            kind(**{option: 1})

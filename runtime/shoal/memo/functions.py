@@ -28,6 +28,7 @@ _PASSED_OVER = frozenset(
         "__slotnames__", "_abc_impl", "__annotations_cache__",
     }
 )  # fmt: skip
+_DISPATCH_CACHE = frozenset({"cache_token", "dispatch_cache"})
 _LINKS = {Kind.FUNCTION: b"function", Kind.APP: b"app"}
 
 
@@ -74,10 +75,12 @@ class Record:
         self.version, self.loaded = refresh(), len(sys.modules)
         self.walk = walk = Walk(obj)
         walk.sealed = True
-        packaged = [is_packaged(str(space.get("__name__", "__main__"))) for space in walk.namespaces]
+        packaged = [_is_of_package(space) for space in walk.namespaces]
         self.static = _static(walk, packaged)
         # of the code of an installed package, the version vouches for what its module holds
-        self.values = [p for p in walk.values if not (p.target is Target.NAMESPACE and packaged[p.index])]
+        self.values = [
+            p for p in walk.values if not ((p.target is Target.NAMESPACE and packaged[p.index]) or _is_cache(walk, p))
+        ]
 
     def freshen(self, obj: Any) -> None:
         """Take in what was rebound since the last time."""
@@ -94,6 +97,19 @@ class Record:
         with _lock:
             if turn == self.turn and not any(place.kind is Kind.MUTABLE for place in self.values):
                 self.known = known
+
+
+def _is_of_package(space: dict[str, Any]) -> bool:
+    """Whether a namespace is that of an installed module: not one of that name that was made otherwise."""
+    name = space.get("__name__")
+    return isinstance(name, str) and vars(sys.modules.get(name, object())) is space and is_packaged(name)
+
+
+def _is_cache(walk: Walk, place: Place) -> bool:
+    """Whether a place holds what ``functools.singledispatch`` found out, which grows by mere calls."""
+    if place.target is not Target.CELL or place.key not in _DISPATCH_CACHE:
+        return False
+    return walk.functions[place.owner].__module__ == "functools"
 
 
 Records = dict[int, tuple[Any, Record]]
@@ -126,7 +142,8 @@ def _static(walk: Walk, packaged: list[bool]) -> bytes:
             parts.append(origin(str(function.__globals__.get("__name__"))))
         places = [p for p in walk.reads[number] if not (p.target is Target.NAMESPACE and packaged[space])]
         parts.extend(map(_place, places))
-    parts.extend(blob(b"imports", name.encode()) + _imported(name) for name in walk.imports)
+    for names in (walk.imports, walk.submodules):
+        parts.extend(blob(b"imports", name.encode()) + _imported(name) for name in names)
     root = walk.places[0]
     return bundle(b"static", [*parts, _place(root)])
 
@@ -175,6 +192,7 @@ def class_steps(cls: type) -> Steps:
     parts = [blob(b"name", head), *(yield from each(cls.__bases__))]
     if type(cls) is not type:
         parts.append((yield type(cls)))
+        parts.append((yield _hidden_state(cls)))
     for name, value in sorted(vars(cls).items()):
         if name in _PASSED_OVER or type(value) in (GetSetDescriptorType, MemberDescriptorType):
             continue
@@ -183,6 +201,13 @@ def class_steps(cls: type) -> Steps:
         except Undigestible as error:
             raise error.at(f"'{name}' of class {cls.__qualname__}") from None
     return bundle(b"class", parts)
+
+
+def _hidden_state(cls: type) -> dict[str, Any]:
+    """What a metaclass that is written in C keeps of a class outside its ``__dict__``: the defaults of a struct, say."""
+    metas = [meta for meta in type(cls).__mro__ if not issubclass(type, meta)]
+    names = [n for meta in metas for n, kept in vars(meta).items() if type(kept) is MemberDescriptorType]
+    return {name: getattr(cls, name, None) for name in names}
 
 
 def _describe(walk: Walk, place: Place) -> str:
