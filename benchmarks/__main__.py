@@ -34,15 +34,20 @@ def main(arguments: Sequence[str]) -> int:
     peers = [known[name][1] for name in names]
     if options.table is not None:
         results = Results(**json.loads(options.table.read_text()))
-        peers = [peer for _, peer in known.values() if any(m["peer"] == peer.name for m in results.measurements)]
+        named = {str(m["peer"]) for m in results.measurements}.union(results.missing)
+        peers = [peer for _, peer in known.values() if peer.name in named]
     else:
         results = Results(machine.describe_machine(options.rounds, options.workers))
         try:
-            environment.ensure(requirement for peer in peers for requirement in peer.requirements)
+            missing = environment.ensure({peer.name: peer.requirements for peer in peers if not peer.project})
         except environment.EnvironmentFailed as failure:
             print(failure, file=sys.stderr)
             return 1
-        steps = list(plan(cases, peers, options.rounds, options.quick))
+        for name, reason in missing.items():
+            print(f"{known[name][1].title} is left out. {reason}", file=sys.stderr)
+            results.missing.append(name)
+        present = [peer for peer in peers if peer.name not in missing]
+        steps = list(plan(cases, present, options.rounds, options.quick))
         measure(steps, {name: known[name][0] for name in names}, options, results)
     return tell(results, cases, peers, write=results.complete and not options.no_write)
 

@@ -23,14 +23,14 @@ CASES = (
     Case(
         "latency",
         (Figure("median", "latency of one no-op, median", "ms"),),
-        full=Counts(1_000, 500),
+        full=Counts(1_000, 300),
         quick=Counts(300, 100),
         run=rates.latency,
     ),
     Case(
         "chain",
         (Figure("link", "chain of dependent tasks", "ms a link"),),
-        full=Counts(1_000, 500),
+        full=Counts(1_000, 300),
         quick=Counts(300, 100),
         run=flow.chain,
         dependencies=True,
@@ -112,7 +112,7 @@ CASES = (
     Case(
         "memory",
         (Figure("kilobytes", "memory of a held future of a small int", "kB"),),
-        full=Counts(200_000, 20_000),
+        full=Counts(200_000, 10_000),
         quick=Counts(20_000, 2_000),
         run=memory.held,
         rounds=3,

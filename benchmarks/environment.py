@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,32 +19,59 @@ SHARED = ("numpy", "psutil")
 
 
 class EnvironmentFailed(Exception):
-    """The peers cannot be installed; the message has the installer's own words."""
+    """Something cannot be made or installed; the message has the installer's own words."""
 
 
-def ensure(requirements: Iterable[str]) -> Path:
-    """Make the environment hold the requirements, next to what it holds already.
+def ensure(requirements: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Make the environment hold what the peers need, next to what it holds already.
+
+    Args:
+        requirements: of each peer, by its name.
 
     Returns:
-        Its interpreter.
+        The peers whose requirements cannot be installed, and why.
 
     Raises:
-        EnvironmentFailed: it cannot be made, or something cannot be installed.
+        EnvironmentFailed: the environment itself cannot be made.
     """
-    wanted = {*requirements, *(f"{name}=={version(name)}" for name in SHARED), f"python {sys.version.split()[0]}"}
+    python = f"python {sys.version.split()[0]}"
+    shared = {f"{name}=={version(name)}" for name in SHARED}
+    wanted = shared.union(*requirements.values())
     present = set(STAMP.read_text().splitlines()) if STAMP.exists() else set()
-    if wanted <= present:
-        return PYTHON
+    if python in present and wanted <= present:
+        return {}
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if f"python {sys.version.split()[0]}" not in present:
+    if python not in present:
         shutil.rmtree(VENV, ignore_errors=True)
         present = set()
         make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
         _run([*make, str(VENV)])
     pip = [uv, "pip", "install", "--python", str(PYTHON)] if uv else [str(PYTHON), "-m", "pip", "install"]
-    _run([*pip, "--quiet", *sorted(line for line in wanted if not line.startswith("python "))])
-    STAMP.write_text("\n".join(sorted(wanted | present)) + "\n")
-    return PYTHON
+
+    def install(present: set[str], more: set[str]) -> set[str]:
+        # with what is there already, so that nothing moves below a version that another peer needs
+        lines = {line for line in present if not _replaced(line)} | more
+        _run([*pip, "--quiet", *sorted(line for line in lines if line != python)])
+        STAMP.write_text("\n".join(sorted(lines | {python})) + "\n")
+        return lines
+
+    try:
+        install(present, wanted)
+        return {}
+    except EnvironmentFailed:
+        present = install(present, shared)
+    missing = {}
+    for name, lines in requirements.items():
+        try:
+            present = install(present, shared.union(lines))
+        except EnvironmentFailed as failure:
+            missing[name] = str(failure)
+    return missing
+
+
+def _replaced(line: str) -> bool:
+    """Whether a line of the stamp pins a shared package, whose version follows the project's environment."""
+    return line.startswith(tuple(f"{name}==" for name in SHARED))
 
 
 def _run(command: list[str]) -> None:

@@ -33,8 +33,8 @@ def plan(cases: Sequence[Case], peers: Sequence[Peer], rounds: int, quick: bool 
     """
     for number in range(rounds + 1):
         for case in cases:
-            if (number == 0 and case.run is not None) or number > case.rounds:
+            if number == 0 and case.run is not None:
                 continue
             for peer in peers:
-                if case.fits(peer):
+                if case.fits(peer) and number <= min(case.rounds, peer.rounds):
                     yield Step(number, case, peer, case.count(peer, quick))

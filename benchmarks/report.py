@@ -16,6 +16,9 @@ LEGEND = (
     " (least to most of the ratios round by round)"
 )
 
+FIRST = ("shoal", "parsl", "processpool")
+"""Who stands in the first table, if there are more than it has room for; the others have one below, with the same rows."""
+
 Values = Mapping[tuple[str, str, str], Mapping[int, float]]
 """By (case, figure, system): the value of each round."""
 
@@ -29,12 +32,14 @@ class Results:
         descriptions: how each system was set up, by name.
         measurements: one record a measurement, failed ones included.
         complete: whether everything was measured, in earnest: such results may stand on the page.
+        missing: names of the systems that could not be installed.
     """
 
     machine: list[str] = field(default_factory=list)
     descriptions: dict[str, str] = field(default_factory=dict)
     measurements: list[dict[str, object]] = field(default_factory=list)
     complete: bool = False
+    missing: list[str] = field(default_factory=list)
 
     def values(self) -> dict[tuple[str, str, str], dict[int, float]]:
         """The figures of the counted rounds."""
@@ -58,10 +63,10 @@ class Results:
 def render(results: Results, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
     """The tables and what belongs to them, in Markdown."""
     values = results.values()
-    setups = [f"- **{p.title}**: {results.descriptions[p.name]}" for p in peers if p.name in results.descriptions]
+    setups = [f"- **{p.title}**: {how}" for p in peers if (how := _setup(results, p))]
     parts = [
         "\n".join(f"- {line}" for line in [*results.machine, LEGEND]),
-        comparison(values, cases, [peer for peer in peers if peer.processes or not peer.project]),
+        *comparison(results, cases, [peer for peer in peers if peer.processes or not peer.project]),
         "\n".join(["How each was set up:", "", *setups]) if setups else "",
         own(values, cases, peers),
         "\n".join(["Failed:", "", *[f"- {line}" for line in results.failures()]]) if results.failures() else "",
@@ -69,16 +74,35 @@ def render(results: Results, cases: Sequence[Case], peers: Sequence[Peer]) -> st
     return "\n\n".join(part for part in parts if part)
 
 
-def comparison(values: Values, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
-    """The table of all systems: median and spread, and below it how many times better Shoal is."""
-    rows = []
-    for case in cases:
-        for figure in case.figures:
-            if figure.table != "peers" or not any((case.name, figure.key, peer.name) in values for peer in peers):
-                continue
-            cells = [f"{figure.title}, {figure.unit}", *[_cell(values, case, figure, peer) for peer in peers]]
-            rows.append(cells)
-    return table(["", *[peer.title for peer in peers]], rows)
+def _setup(results: Results, peer: Peer) -> str | None:
+    if peer.name in results.missing:
+        wanted = ", ".join(f"`{line}`" for line in peer.requirements)
+        return f"not measured, since {wanted} could not be installed"
+    return results.descriptions.get(peer.name)
+
+
+def comparison(results: Results, cases: Sequence[Case], peers: Sequence[Peer]) -> list[str]:
+    """The tables of all systems, with the same rows: median and spread, and how many times better Shoal is."""
+    values = results.values()
+    rows = [
+        (case, figure)
+        for case in cases
+        for figure in case.figures
+        if figure.table == "peers" and any((case.name, figure.key, peer.name) in values for peer in peers)
+    ]
+    first = [peer for peer in peers if peer.name in FIRST or len(peers) <= len(FIRST)]
+    others = [peer for peer in peers if peer not in first]
+    return [
+        table(
+            ["", *[peer.title for peer in group]],
+            [
+                [f"{figure.title}, {figure.unit}", *[_cell(results, values, case, figure, peer) for peer in group]]
+                for case, figure in rows
+            ],
+        )
+        for group in (first, others)
+        if group
+    ]
 
 
 def own(values: Values, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
@@ -95,10 +119,11 @@ def own(values: Values, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
     return table(["Shoal alone", ""], rows)
 
 
-def _cell(values: Values, case: Case, figure: Figure, peer: Peer) -> str:
+def _cell(results: Results, values: Values, case: Case, figure: Figure, peer: Peer) -> str:
     theirs = values.get((case.name, figure.key, peer.name))
     if not theirs:
-        return "failed" if case.fits(peer) else "–"
+        why = "not installed" if peer.name in results.missing else "failed"
+        return why if case.fits(peer) else "–"
     text = spread(Summary.of(list(theirs.values())))
     ours = values.get((case.name, figure.key, "shoal"), {})
     ratio = None if peer.name == "shoal" else advantage(ours, theirs, more_is_better=figure.more_is_better)

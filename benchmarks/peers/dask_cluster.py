@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 from benchmarks.peers.peer import FuturesPeer, Handle
 
 BEST_CLUSTER: dict[str, Any] = {"dashboard_address": None}
-BEST_CONFIG: dict[str, Any] = {}
+BEST_CONFIG = {"distributed.scheduler.worker-saturation": inf, "distributed.admin.event-loop": "uvloop"}
 
 
 class Dask(FuturesPeer):
@@ -23,9 +24,10 @@ class Dask(FuturesPeer):
         default: as in Peer.
     """
 
-    requirements = ("distributed>=2026.8",)
+    requirements = ("distributed>=2026.8", "uvloop>=0.23")
     dependencies = True
     slow = True
+    rounds = 5
 
     def __init__(
         self, name: str, title: str, cluster: dict[str, Any], config: dict[str, Any], *, default: bool
@@ -57,8 +59,9 @@ class Dask(FuturesPeer):
         """Its version, and the options that are not its defaults."""
         from importlib.metadata import version
 
-        options = ", ".join(f"{key}={value!r}" for key, value in {**self._options, **self._config}.items())
-        return f"Dask {version('distributed')}, LocalCluster, threads_per_worker=1, {options or 'all other options at their defaults'}"
+        options = {"threads_per_worker": 1, **self._options, **self._config}
+        settings = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        return f"Dask {version('distributed')}, LocalCluster, {settings}"
 
     def close(self) -> None:
         """End its processes."""

@@ -1,4 +1,4 @@
-"""executorlib's SingleNodeExecutor: with the settings that were found to be its best, and with workers that stay alone."""
+"""executorlib's SingleNodeExecutor: with the settings that were found to be its best, and with few of them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Loky(FuturesPeer):
         default: as in Peer.
     """
 
-    requirements = ("loky>=3.5",)
+    requirements = ("loky>=3.7",)
 
     def __init__(self, name: str, title: str, pickler: str, *, default: bool) -> None:
         self.name, self.title, self.default = name, title, default

@@ -22,7 +22,7 @@ class Parsl(FuturesPeer):
         default: as in Peer.
     """
 
-    requirements = ("parsl",)
+    requirements = ("parsl>=2026.10",)
     dependencies = True
     slow = True
 

@@ -23,6 +23,7 @@ class Peer(Protocol):
         dependencies: whether a handle may be the argument of another task.
         processes: whether its workers are processes, so that arguments and results travel.
         slow: whether it gets the smaller number of tasks.
+        rounds: at most so many, where its start and end take seconds.
         default: whether it is measured unless the command line says otherwise.
         project: whether it is this project, measured in .venv; all others are measured in .bench-venv.
     """
@@ -33,6 +34,7 @@ class Peer(Protocol):
     dependencies: bool
     processes: bool
     slow: bool
+    rounds: int
     default: bool
     project: bool
 
@@ -68,6 +70,7 @@ class FuturesPeer:
     dependencies = False
     processes = True
     slow = False
+    rounds = 1000
     default = True
     project = False
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.peers.peer import FuturesPeer, Handle, writable
 
-BEST_INIT: dict[str, Any] = {}
-BEST_TASK: dict[str, Any] = {}
+BEST_INIT: dict[str, Any] = {"object_store_memory": 200_000_000}
+BEST_TASK: dict[str, Any] = {"max_retries": 0, "enable_task_events": False}
 
 
 class Ray(FuturesPeer):
@@ -26,6 +26,7 @@ class Ray(FuturesPeer):
     requirements = ("ray>=2.60",)
     dependencies = True
     slow = True
+    rounds = 5
 
     def __init__(self, name: str, title: str, init: dict[str, Any], task: dict[str, Any], *, default: bool) -> None:
         self.name, self.title, self.default = name, title, default
@@ -38,6 +39,7 @@ class Ray(FuturesPeer):
 
         self._ray: Any = ray
         ray.init(
+            address="local",
             num_cpus=workers,
             include_dashboard=False,
             log_to_driver=False,
@@ -64,8 +66,9 @@ class Ray(FuturesPeer):
         """Its version, and the options that are not its defaults."""
         from importlib.metadata import version
 
-        options = ", ".join(f"{key}={value!r}" for key, value in {**self._init, **self._task}.items())
-        return f"Ray {version('ray')}, include_dashboard=False, {options or 'all other options at their defaults'}"
+        options = {"include_dashboard": False, **self._init, **self._task}
+        settings = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        return f"Ray {version('ray')}, {settings}"
 
     def close(self) -> None:
         """End its processes."""
@@ -74,4 +77,5 @@ class Ray(FuturesPeer):
 
 PEERS = (
     Ray("ray", "Ray", BEST_INIT, BEST_TASK, default=True),
+    Ray("ray-defaults", "Ray as it comes", {}, {}, default=False),
 )

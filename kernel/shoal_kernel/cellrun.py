@@ -15,6 +15,7 @@ import msgspec
 from shoal.errors import CellError, NotPicklable
 from shoal.serialize import pack
 from shoal_kernel.bundle import Bundle, bundle_of
+from shoal_kernel.checks import Checks, Watch, can_change, in_words
 
 __all__ = ["REPORT", "Absent", "CellCode", "Report", "run_cell"]
 
@@ -38,6 +39,7 @@ class CellCode(msgspec.Struct, frozen=True):
         existing: names that the cell deletes, which exist in the notebook, but whose values it does not need.
         classes: names of classes that came as inputs: their ``class`` statements do not run again.
         shows: whether the value of a last expression is to be shown.
+        checks: how to tell whether an input was changed that does not come back.
     """
 
     text: str
@@ -46,6 +48,7 @@ class CellCode(msgspec.Struct, frozen=True):
     existing: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     shows: bool = True
+    checks: Checks = Checks()
 
 
 class Report(msgspec.Struct):
@@ -55,11 +58,15 @@ class Report(msgspec.Struct):
         shown: the last expression's value as it looks in a notebook; None if there is none.
         missing: names that have no value, each with the reason.
         stayed: names whose values cannot travel, each with the reason.
+        unchecked: names that were too large to be looked at, each with what to say.
+        parted: names that shared an object with others and hold a copy now, each with what to say.
     """
 
     shown: Bundle | None = None
     missing: dict[str, str] = {}
     stayed: dict[str, str] = {}
+    unchecked: dict[str, str] = {}
+    parted: dict[str, str] = {}
 
 
 class Absent:
@@ -88,13 +95,25 @@ def run_cell(code: CellCode, anchor: FunctionType, /, **names: Any) -> dict[str,
 
     Returns:
         The value of each output, and under :data:`REPORT` the :class:`Report`.
+
+    Raises:
+        HiddenMutation: the cell changed an input that does not come back.
     """
     namespace = _namespace(anchor)
     namespace.update(dict.fromkeys(code.existing), display=_display)
     namespace.update(names)
     body = _compile(code)
+    # on a thread of the kernel the inputs are the notebook's own objects: no change of them is lost
+    watch = Watch(code.checks, namespace, (*code.outputs, *code.existing)) if namespace is anchor.__globals__ else None
     _execute(body, namespace)
     report = Report()
+    if watch is not None:
+        watch.compare(namespace)
+        for name, size in watch.unchecked.items():
+            report.unchecked[name] = (
+                f"({size}) was not looked at for changes, for it is large; if the cell changes it, name it with -o"
+            )
+        _tell_parted(code, namespace, names, report)
     if _VALUE in namespace:
         value = namespace.pop(_VALUE)
         if value is not None:
@@ -109,6 +128,23 @@ def _namespace(anchor: FunctionType) -> dict[str, Any]:
     found: dict[str, Any] = anchor.__globals__
     # on a thread of the kernel these are the notebook's own variables: the cell must not write them
     return {"__name__": "__main__"} if found is vars(__main__) else found
+
+
+def _tell_parted(code: CellCode, namespace: dict[str, Any], names: dict[str, Any], report: Report) -> None:
+    """Find the names that shared an object, here or in the notebook, and will not share it from now on."""
+    passing, shared = code.checks.passing, code.checks.shared
+    owners: dict[int, str] = {id(value): name for name, value in names.items() if name not in passing}
+    for name in code.outputs:
+        value = namespace.get(name)
+        if name in passing or not can_change(value):
+            continue
+        owner = owners.setdefault(id(value), name)
+        others = [other for other in shared.get(owner, ()) if other != name]
+        if owner != name and (owner not in code.outputs or namespace.get(owner) is value):
+            others.insert(0, owner)
+        if others:
+            told = " and ".join(f"'{other}'" for other in dict.fromkeys(others))
+            report.parted[name] = f"is a copy from now on: it shared an object with {told}"
 
 
 def _compile(code: CellCode) -> Any:

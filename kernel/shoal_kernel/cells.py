@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -16,6 +17,7 @@ from shoal.futures import OutputFuture, TaskFuture
 from shoal.session import Session
 from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
 from shoal_kernel.errors import explain
+from shoal_kernel.guarding import MOVING
 from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.output import CellOutput
@@ -24,19 +26,33 @@ from shoal_kernel.refusals import refuse_outside_function
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
-__all__ = ["own_names", "start_task_cell", "tell_all"]
+__all__ = [
+    "Submit",
+    "Where",
+    "own_names",
+    "parsed",
+    "python_of",
+    "refused_executor",
+    "start_task_cell",
+    "tell_all",
+    "tell_when_over",
+]
 
-_open: dict[TaskFuture[Any], None] = {}
-"""The tasks of cells whose end was not told yet."""
+_open: dict[TaskFuture[Any], Callable[[TaskFuture[Any]], None]] = {}
+"""The tasks of cells whose end was not told yet, and what tells it."""
 
 
-def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
+def start_task_cell(
+    shell: Any, line: str, body: str, magic: str = "%%task", submit: Submit | None = None
+) -> TaskFuture[Any]:
     """Make a task of a cell.
 
     Args:
         shell: the running IPython shell.
         line: the rest of the ``%%task`` line.
         body: the lines after it.
+        magic: the magic, for errors.
+        submit: makes the task, otherwise than for a worker.
 
     Returns:
         The task's future; the names that the cell writes are futures in the notebook from now on.
@@ -44,27 +60,41 @@ def start_task_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
     Raises:
         ShoalError: the cell cannot become a task; nothing was changed.
     """
-    options = parse_options(line)
+    options = parse_options(line, magic)
     count = cell_number(shell)
-    text = _python(shell, body)
-    tree = _parsed(text)
+    text = python_of(shell, body)
+    tree = parsed(text, magic)
     plan = make_plan(tree, shell.user_ns, own_names(shell), options)
     session = current(start=True)
     output = CellOutput(shell)
     _run_here(shell, plan, text, count)
     shows = isinstance(tree.body[-1], ast.Expr) and not body.rstrip().endswith(";")
-    code = CellCode(text, f"<Cell In[{count}]>", tuple(plan.outputs), tuple(plan.existing), tuple(plan.classes), shows)
-    future = _submit(session, shell.user_ns, plan, code, _Where(options, count, output))
+    file, existing, classes = f"<Cell In[{count}]>", tuple(plan.existing), tuple(plan.classes)
+    code = CellCode(text, file, tuple(plan.outputs), existing, classes, shows, plan.checks)
+    future = (submit or _submit)(session, shell.user_ns, plan, code, Where(options, count, output))
     before = {name: shell.user_ns[name] for name in plan.outputs if name in shell.user_ns}
     for name in plan.outputs:
         shell.user_ns[name] = future.outputs[name]
+    MOVING.update(future.outputs[name] for name in plan.moving)
     for name in plan.deleted:
         shell.user_ns.pop(name, None)
     strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
-    _open[future] = None
-    future.add_done_callback(_Ending(shell.user_ns, before, plan.managed, output, strip))
+    tell_when_over(future, _Ending(shell.user_ns, before, plan.managed, output, strip))
     return future
+
+
+def tell_when_over(future: TaskFuture[Any], ending: Callable[[TaskFuture[Any]], None]) -> None:
+    """Call ``ending(future)`` on the callback thread when a cell's task is over; :func:`tell_all` waits for that."""
+    _open[future] = ending
+    future.add_done_callback(_tell)
+
+
+def _tell(future: TaskFuture[Any]) -> None:
+    try:
+        _open[future](future)
+    finally:
+        del _open[future]
 
 
 def tell_all(timeout: float) -> bool:
@@ -85,8 +115,21 @@ def tell_all(timeout: float) -> bool:
     return drain(max(0.0, deadline - time.monotonic()))
 
 
-class _Where:
-    """Under which name a cell runs, and where its output goes."""
+Submit = Callable[[Session, dict[str, Any], Plan, CellCode, "Where"], TaskFuture[Any]]
+"""Makes the task of a cell: of the session, the notebook's variables, the plan, the code, and where it is."""
+
+
+class Where:
+    """Under which name a cell runs, and where its output goes.
+
+    Args:
+        options: the cell's line.
+        count: its number.
+        output: the place below it.
+
+    Attributes:
+        label, executors, ref: for the task.
+    """
 
     def __init__(self, options: TaskOptions, count: int, output: CellOutput) -> None:
         self.options = options
@@ -106,8 +149,12 @@ def own_names(shell: Any) -> set[str]:
     }
 
 
-def _python(shell: Any, body: str) -> str:
-    """The cell after IPython's own transforms, with its lines numbered as people count: ``%%task`` is line 1."""
+def python_of(shell: Any, body: str) -> str:
+    """The cell after IPython's own transforms, with its lines numbered as people count: the magic's is line 1.
+
+    Raises:
+        CellError: it is not Python.
+    """
     blank = len(body) - len(body.lstrip("\n"))
     try:
         return "\n" * (1 + blank) + str(shell.transform_cell(body))
@@ -115,7 +162,12 @@ def _python(shell: Any, body: str) -> str:
         raise CellError(f"the cell is not Python ({error.msg})", "correct it") from None
 
 
-def _parsed(text: str) -> ast.Module:
+def parsed(text: str, magic: str) -> ast.Module:
+    """The syntax tree of a cell.
+
+    Raises:
+        CellError: it is not Python, is empty, or has a ``return`` that stands in no function.
+    """
     try:
         tree = parse(text)
     except SyntaxError as error:
@@ -123,7 +175,7 @@ def _parsed(text: str) -> ast.Module:
         near = lines[error.lineno - 1].strip() if error.lineno and error.lineno <= len(lines) else ""
         raise CellError(f"line {error.lineno} is not Python ({error.msg}): {near}", "correct it") from None
     if not tree.body:
-        raise CellError("the cell has no code after its %%task line", "write some, or leave %%task away")
+        raise CellError(f"the cell has no code after its {magic} line", f"write some, or leave {magic} away")
     refuse_outside_function(tree)
     return tree
 
@@ -141,7 +193,7 @@ def _run_here(shell: Any, plan: Plan, text: str, count: int) -> None:
             print(f"Shoal: {error}; the name is known on the workers only.", file=sys.stderr)  # noqa: T201
 
 
-def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: _Where) -> TaskFuture[Any]:
+def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: Where) -> TaskFuture[Any]:
     inputs = {name: notebook[name] for name in [*plan.inputs, *plan.classes]}
     anchor = FunctionType(_anchor.__code__, notebook, "anchor")
     try:
@@ -160,12 +212,17 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
             hold=False,
         )
     except UnknownExecutor as error:
-        raise UnknownExecutor("%%task --executor", where.executors, error.fix) from None
+        raise refused_executor("%%task", where.executors, error) from None
     except NotPicklable as error:
         what = error.what.replace(
             f"argument '{_named(error.what)}' of {where.label}", f"variable '{_named(error.what)}'"
         )
         raise NotPicklable(what, error.type_name, error.reason, error.fix) from None
+
+
+def refused_executor(magic: str, executor: str, error: UnknownExecutor) -> UnknownExecutor:
+    """The error of a cell that names an executor which is not there."""
+    return UnknownExecutor(f"{magic} --executor", executor, error.fix)
 
 
 def _named(what: str) -> str:
@@ -200,12 +257,6 @@ class _Ending:
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the value, or the error, and the line's last state."""
-        try:
-            self._end(future)
-        finally:
-            _open.pop(future, None)
-
-    def _end(self, future: TaskFuture[Any]) -> None:
         self._strip.end()
         if future.cancelled():
             return
@@ -230,3 +281,5 @@ class _Ending:
             end = " It holds what it held before." if kept else ""
             if not silent:
                 self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")
+        for name, reason in [*report.unchecked.items(), *report.parted.items()]:
+            self._output.stream("stderr", f"Shoal: '{name}' {reason}.\n")

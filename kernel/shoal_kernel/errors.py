@@ -5,12 +5,14 @@ from __future__ import annotations
 import linecache
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from shoal.errors import ShoalError
 from shoal.outcome import Failure, Outcome, Raised, Skipped, in_one_line
 
-__all__ = ["Explained", "cell_name", "explain", "short"]
+__all__ = ["Explained", "cell_name", "explain", "saying_no", "short"]
 
 Explained = tuple[str, str, list[str]]
 """Type, message and lines of an error, as front ends take them."""
@@ -30,6 +32,15 @@ def short(error: ShoalError) -> ShoalError:
     line = f"{_RED}{type(error).__name__}{_PLAIN}: {error}"
     setattr(error, "_render_traceback_", lambda: [line])  # noqa: B010 - the class has no such attribute
     return error
+
+
+@contextmanager
+def saying_no() -> Iterator[None]:
+    """Shoal's own errors are shown as their one sentence, without the stack of internals."""
+    try:
+        yield
+    except ShoalError as error:
+        raise short(error) from None
 
 
 def explain(outcome: Outcome, task: str) -> Explained | None:

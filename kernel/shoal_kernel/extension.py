@@ -12,6 +12,7 @@ from shoal_kernel.errors import cell_name
 from shoal_kernel.magics import TAKES_FUTURES, ShoalMagics, complete_futures
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
+from shoal_kernel.poolmagics import COMPLETERS, PoolMagics
 from shoal_kernel.where import CellFinder
 
 __all__ = ["load", "unload"]
@@ -23,9 +24,11 @@ def load(shell: Any) -> None:
     """Add the magics, and what happens around each cell."""
     if id(shell) in _hooks:
         return
-    shell.register_magics(ShoalMagics)
+    shell.register_magics(ShoalMagics, PoolMagics)
     for magic in TAKES_FUTURES:
         shell.set_hook("complete_command", complete_futures, str_key=magic)
+    for magic, completer in COMPLETERS.items():
+        shell.set_hook("complete_command", completer, str_key=magic)
 
     def after_cell(_result: object) -> None:
         resend(shell)

@@ -1,39 +1,33 @@
-"""The magics: ``%%task``, ``%tasks``, ``%task``, ``%output``, ``%whence``, ``%cancel``, ``%blocks``, ``%wait``, ``%graph``."""
+"""The magics that make tasks of cells, and those that look at tasks."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from shoal.containers import find_futures
-from shoal.errors import CellError, NoSession, ShoalError
+from shoal.errors import CellError, NoSession
 from shoal.session import Session
+from shoal_kernel.again import remember
+from shoal_kernel.bashcell import start_bash_cell
 from shoal_kernel.cells import own_names, start_task_cell
-from shoal_kernel.errors import short
+from shoal_kernel.errors import saying_no
 from shoal_kernel.feed import current_session
 from shoal_kernel.hub import hub
+from shoal_kernel.localcell import start_local_cell
+from shoal_kernel.parallel import start_parallel_cell
 from shoal_kernel.report import blocks_text, tasks_text
 from shoal_kernel.single import cancel_tasks, one_task, task_text, whence_text
 from shoal_kernel.waiting import futures_named, wait_for
 
 __all__ = ["TAKES_FUTURES", "ShoalMagics", "complete_futures"]
 
-TAKES_FUTURES = {"%wait": ["--timeout"], "%task": [], "%output": [], "%whence": [], "%cancel": ["--all"]}
+TAKES_FUTURES = {"%wait": ["--timeout"], "%task": [], "%output": [], "%whence": [], "%retry": [], "%cancel": ["--all"]}
 """Line magics that take names of futures, and their options."""
-
-
-@contextmanager
-def _saying_no() -> Iterator[None]:
-    """Shoal's own errors are shown as their one sentence, without the stack of internals."""
-    try:
-        yield
-    except ShoalError as error:
-        raise short(error) from None
 
 
 @magics_class
@@ -66,8 +60,77 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         --walltime SECONDS   end it if it runs longer
         --quiet              no line that says how the task is
         """
-        with _saying_no():
-            start_task_cell(self.shell, line, cell)
+        with saying_no():
+            _start(self.shell, start_task_cell, line, cell)
+
+    @cell_magic
+    @no_var_expand  # braces are Python's here
+    def parallel(self, line: str, cell: str) -> None:
+        """Run this cell once for each element, side by side on the workers; the notebook goes on at once.
+
+        ::
+
+            %%parallel for x in xs [for y in ys] [if CONDITION] -> RESULTS [--chunksize N] [--fresh] [--name NAME]
+                   [--executor LABEL] [--cores N] [--memory SIZE] [--gpus N] [--priority N] [--retries N]
+                   [--walltime SECONDS] [--quiet]
+
+        RESULTS is the future of the list of the values of the cell's last line, in the order of the elements. Names that
+        the cell reads travel as in a task cell; names that it writes stay within each element. Lines that elements
+        print appear below this cell, with the element before them.
+
+        If elements fail, the others go on; RESULTS then fails with one error that names them. Run the cell again, and
+        only elements run that failed, or whose code, data or element has changed.
+
+        --chunksize N        so many elements share a task; auto (the default) is 1 up to 10,000 elements
+        --fresh              run all elements, also those whose values are known from the last run
+        --name, --executor, --cores, --memory, --gpus, --priority, --retries, --walltime, --quiet
+                             as for %%task, for each element
+        """
+        with saying_no():
+            _start(self.shell, start_parallel_cell, line, cell)
+
+    @cell_magic
+    @no_var_expand  # braces are read by the script's own rule
+    def bash_task(self, line: str, cell: str) -> None:
+        """Make this cell a task that bash runs on a worker; the notebook goes on at once.
+
+        ::
+
+            %%bash_task [-o NAME] [--in FILES OR NAMES] [--out FILES] [--name NAME] [--executor LABEL] [--cores N]
+                    [--memory SIZE] [--gpus N] [--priority N] [--retries N] [--walltime SECONDS] [--quiet]
+
+        ``{x}`` is the variable x, quoted so that the shell takes it as it is: text, a number, a path, or a list of them, which
+        becomes as many words. The task waits for x if it is a future. ``{{`` and ``}}`` are braces, ``${...}`` is the
+        shell's own. The script runs in the notebook's folder, if the worker has it. What it prints appears below.
+        With an exit code other than 0 the task has failed.
+
+        -o NAME              NAME becomes the future of the exit code
+        --in FILES OR NAMES  wait for these: variables that hold futures, files that another script makes, or that are there
+        --out FILES          the script makes these files; if one is not there at the end, the task has failed
+        --name, --executor, --cores, --memory, --gpus, --priority, --retries, --walltime, --quiet
+                             as for %%task
+        """
+        with saying_no():
+            _start(self.shell, start_bash_cell, line, cell)
+
+    @cell_magic
+    def localtask(self, line: str, cell: str) -> None:
+        """Make this cell a task that runs on a thread of this kernel; the notebook goes on at once.
+
+        ::
+
+            %%localtask [-i NAMES] [-o NAMES] [--name NAME] [--retries N] [--quiet]
+
+        As %%task, for what cannot travel: connections, open files, things that wait. Nothing is copied: the cell gets the
+        notebook's own objects, and what it changes in place is changed at once. The names that it writes are futures of the
+        very objects. Threads share one interpreter: Python code in them is not faster than in a plain cell. Once
+        it runs, it cannot be cancelled. Apps that the cell calls become tasks; their values stand for them in the end.
+
+        -i, --in, -o, --out, --name, --retries, --quiet
+                             as for %%task
+        """
+        with saying_no():
+            _start(self.shell, start_local_cell, line, cell)
 
     @line_magic
     def tasks(self, line: str) -> None:
@@ -77,10 +140,10 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
             %tasks [STATE | NUMBER | PART OF A NAME OR ERROR]
         """
-        with _saying_no():
+        with saying_no():
             print(tasks_text(_session(), line.strip(), time.time()))  # noqa: T201
 
-    @line_magic("task")
+    @line_magic("task")  # type: ignore[arg-type, unused-ignore]
     def about_task(self, line: str) -> None:
         """Tell all about one task: where it ran, each of its attempts, and what it printed last.
 
@@ -90,7 +153,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         NAME is a variable that holds a future.
         """
-        with _saying_no():
+        with saying_no():
             session = _session()
             print(task_text(session, one_task("%task", line, session, self.shell.user_ns)))  # noqa: T201
 
@@ -102,7 +165,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
             %output NUMBER | NAME
         """
-        with _saying_no():
+        with saying_no():
             session = _session()
             printed = session.printed(one_task("%output", line, session, self.shell.user_ns))
             sys.stdout.write(printed["stdout"])
@@ -116,7 +179,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
             %whence NUMBER | NAME
         """
-        with _saying_no():
+        with saying_no():
             session = _session()
             print(whence_text(session, one_task("%whence", line, session, self.shell.user_ns)))  # noqa: T201
 
@@ -130,7 +193,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         NAMES are variables that hold futures, also in lists or dicts.
         """
-        with _saying_no():
+        with saying_no():
             session = _session()
             print(cancel_tasks(session, line, self.shell.user_ns))  # noqa: T201
 
@@ -142,7 +205,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
             %blocks
         """
-        with _saying_no():
+        with saying_no():
             if line.strip():
                 raise CellError(f"%blocks takes nothing, and got '{line.strip()}'", "write %blocks")
             print(blocks_text(_session()))  # noqa: T201
@@ -159,7 +222,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         are waited for. A program that runs a notebook (jupyter execute, papermill) needs a ``%wait`` in the last cell: what
         task cells print later is not saved.
         """
-        with _saying_no():
+        with saying_no():
             names, timeout = _wait_options(line)
             futures = futures_named(names, self.shell.user_ns) if names else None
             try:
@@ -180,10 +243,15 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
             %graph
         """
-        with _saying_no():
+        with saying_no():
             if line.strip():
                 raise CellError(f"%graph takes nothing, and got '{line.strip()}'", "write %graph")
             hub(self.shell).show()
+
+
+def _start(shell: Any, start: Callable[[Any, str, str], object], line: str, cell: str) -> None:
+    start(shell, line, cell)
+    remember(_session(), shell, start, line, cell)
 
 
 def _session() -> Session:

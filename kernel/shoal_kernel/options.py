@@ -1,4 +1,4 @@
-"""The line of a ``%%task`` cell."""
+"""The lines of ``%%task``, ``%%parallel``, ``%%bash_task`` and ``%%localtask`` cells."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ import msgspec
 from shoal.errors import CellError, ConfigurationError
 from shoal.resources import Resources
 
-__all__ = ["TaskOptions", "parse_options"]
+__all__ = [
+    "BashOptions",
+    "CellOptions",
+    "ParallelOptions",
+    "TaskOptions",
+    "parse_bash_options",
+    "parse_options",
+    "parse_parallel_options",
+]
 
-_KNOWN = (
-    "-i", "--in", "-o", "--out", "--name", "--executor", "--cores", "--memory", "--gpus", "--priority", "--retries",
-    "--walltime", "--quiet",
+_NEEDS = {"cores": float, "memory": str, "gpus": int, "priority": int}
+_COMMON = (
+    "--name", "--executor", "--cores", "--memory", "--gpus", "--priority", "--retries", "--walltime", "--quiet",
 )  # fmt: skip
-_NEEDS = ("cores", "memory", "gpus", "priority")
+_OF_TASK = ("-i", "--in", "-o", "--out")
+_OF_PARALLEL = ("--chunksize", "--fresh")
+_OF_BASH = ("-o", "--in", "--out")
 
 
-class TaskOptions(msgspec.Struct, frozen=True):
-    """What the line of a ``%%task`` cell says.
+class CellOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What each cell that becomes a task can say.
 
     Args:
-        reads: the names to take along, instead of those that the cell is found to read; None to find them.
-        writes: the names to bring back, instead of those that the cell is found to write; None to find them.
         name: the task's name in views and messages; empty for ``cell N``.
         executor: the label of an executor; empty for any.
         quiet: no line that says how the task is.
@@ -36,8 +44,6 @@ class TaskOptions(msgspec.Struct, frozen=True):
         walltime: seconds that it may run; None for as long as it takes.
     """
 
-    reads: tuple[str, ...] | None = None
-    writes: tuple[str, ...] | None = None
     name: str = ""
     executor: str = ""
     quiet: bool = False
@@ -46,72 +52,183 @@ class TaskOptions(msgspec.Struct, frozen=True):
     walltime: float | None = None
 
 
+class TaskOptions(CellOptions, frozen=True, kw_only=True):
+    """What the line of a ``%%task`` cell says.
+
+    Args:
+        reads: the names to take along, instead of those that the cell is found to read; None to find them.
+        writes: the names to bring back, instead of those that the cell is found to write; None to find them.
+    """
+
+    reads: tuple[str, ...] | None = None
+    writes: tuple[str, ...] | None = None
+
+
+class ParallelOptions(CellOptions, frozen=True, kw_only=True):
+    """What the line of a ``%%parallel`` cell says after the name of its results.
+
+    Args:
+        chunksize: elements a task; None to choose.
+        fresh: run all elements, also those whose values are known from the last run.
+    """
+
+    chunksize: int | None = None
+    fresh: bool = False
+
+
+class BashOptions(CellOptions, frozen=True, kw_only=True):
+    """What the line of a ``%%bash_task`` cell says.
+
+    Args:
+        bind: the name that gets the future of the exit code; empty for none.
+        inputs: files and names to wait for.
+        outputs: files that the script makes.
+    """
+
+    bind: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
 class _Parser(argparse.ArgumentParser):
+    known: tuple[str, ...] = ()
+
     def error(self, message: str) -> NoReturn:
-        raise CellError(f"%%task: {message}", f"use {', '.join(_KNOWN)}")
+        raise CellError(f"{self.prog}: {message}", f"use {', '.join(self.known)}")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="%%task", add_help=False, allow_abbrev=False)
-    parser.add_argument("-i", "--in", dest="reads", action="append")
-    parser.add_argument("-o", "--out", dest="writes", action="append")
+def _parser(magic: str, own: tuple[str, ...]) -> _Parser:
+    parser = _Parser(prog=magic, add_help=False, allow_abbrev=False)
+    parser.known = (*own, *_COMMON)
     parser.add_argument("--name", default="")
     parser.add_argument("--executor", default="")
-    parser.add_argument("--cores", type=float)
-    parser.add_argument("--memory")
-    parser.add_argument("--gpus", type=int)
-    parser.add_argument("--priority", type=int)
+    for name, kind in _NEEDS.items():
+        parser.add_argument(f"--{name}", type=kind)
     parser.add_argument("--retries", type=float)
     parser.add_argument("--walltime", type=float)
     parser.add_argument("--quiet", action="store_true")
     return parser
 
 
-def parse_options(line: str) -> TaskOptions:
+def _read(parser: _Parser, line: str) -> Any:
+    magic, known = parser.prog, parser.known
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError as error:
+        raise CellError(f"{magic}: {str(error).lower()} in '{line.strip()}'", "close the quotation") from None
+    given, rest = parser.parse_known_args(words)
+    if rest:
+        near = difflib.get_close_matches(rest[0], known, n=1)
+        hint = f"write {near[0]}; " if near else ""
+        raise CellError(f"{magic} has no option '{rest[0]}'", f"{hint}it has {', '.join(known)}")
+    return given
+
+
+def parse_options(line: str, magic: str = "%%task") -> TaskOptions:
     """Read the line of a ``%%task`` cell.
 
     Args:
         line: what stands after ``%%task``.
+        magic: the magic, for errors.
 
     Raises:
         CellError: it says something that is no option, or an option has no value.
     """
-    try:
-        words = shlex.split(line, comments=True)
-    except ValueError as error:
-        raise CellError(f"%%task: {str(error).lower()} in '{line.strip()}'", "close the quotation") from None
-    given, rest = _parser().parse_known_args(words)
-    if rest:
-        near = difflib.get_close_matches(rest[0], _KNOWN, n=1)
-        hint = f"write {near[0]}; " if near else ""
-        raise CellError(f"%%task has no option '{rest[0]}'", f"{hint}it has {', '.join(_KNOWN)}")
+    parser = _parser(magic, _OF_TASK)
+    parser.add_argument("-i", "--in", dest="reads", action="append")
+    parser.add_argument("-o", "--out", dest="writes", action="append")
+    given = _read(parser, line)
     return TaskOptions(
-        _names("-i", given.reads), _names("-o", given.writes), given.name, given.executor, given.quiet,
-        _resources({name: value for name in _NEEDS if (value := getattr(given, name)) is not None}),
-        _checked("--retries", given.retries, 0.0), _checked("--walltime", given.walltime, 1e-3),
-    )  # fmt: skip
+        reads=_names(magic, "-i", given.reads), writes=_names(magic, "-o", given.writes), **_common(magic, given)
+    )
 
 
-def _resources(needs: dict[str, Any]) -> Resources | None:
+def parse_parallel_options(line: str) -> ParallelOptions:
+    """Read what stands after ``-> NAME`` in the line of a ``%%parallel`` cell.
+
+    Raises:
+        CellError: as for :func:`parse_options`.
+    """
+    magic = "%%parallel"
+    parser = _parser(magic, _OF_PARALLEL)
+    parser.add_argument("--chunksize", default="auto")
+    parser.add_argument("--fresh", action="store_true")
+    given = _read(parser, line)
+    options = ParallelOptions(chunksize=_chunksize(given.chunksize), fresh=given.fresh, **_common(magic, given))
+    if options.retries and (options.chunksize or 1) > 1:
+        raise CellError(
+            "%%parallel: elements that share a task cannot be tried again alone", "leave --retries or --chunksize away"
+        )
+    return options
+
+
+def _chunksize(given: str) -> int | None:
+    if given == "auto":
+        return None
+    if not (given.isdecimal() and int(given) > 0):
+        raise CellError(f"%%parallel --chunksize {given} cannot be", "use a whole number above 0, or auto")
+    return int(given)
+
+
+def parse_bash_options(line: str) -> BashOptions:
+    """Read the line of a ``%%bash_task`` cell.
+
+    Raises:
+        CellError: as for :func:`parse_options`.
+    """
+    magic = "%%bash_task"
+    parser = _parser(magic, _OF_BASH)
+    parser.add_argument("-o", dest="bind")
+    parser.add_argument("--in", dest="inputs", action="append", default=[])
+    parser.add_argument("--out", dest="outputs", action="append", default=[])
+    given = _read(parser, line)
+    bound = _names(magic, "-o", [given.bind] if given.bind is not None else []) or ()
+    if len(bound) > 1:
+        raise CellError(f"%%bash_task -o {given.bind}: a script has one exit code", "give one name")
+    return BashOptions(
+        bind="".join(bound), inputs=_parts(given.inputs), outputs=_parts(given.outputs), **_common(magic, given)
+    )
+
+
+# --------------------------------------------------------------------------- values
+
+
+def _common(magic: str, given: Any) -> dict[str, Any]:
+    needs = {name: value for name in _NEEDS if (value := getattr(given, name)) is not None}
+    return {
+        "name": given.name,
+        "executor": given.executor,
+        "quiet": given.quiet,
+        "resources": _resources(magic, needs),
+        "retries": _checked(magic, "--retries", given.retries, 0.0),
+        "walltime": _checked(magic, "--walltime", given.walltime, 1e-3),
+    }
+
+
+def _resources(magic: str, needs: dict[str, Any]) -> Resources | None:
     for name, value in needs.items():
         try:
             Resources(**{name: value})
         except ConfigurationError as error:
-            raise CellError(f"%%task --{name} {value} cannot be", error.fix) from None
+            raise CellError(f"{magic} --{name} {value} cannot be", error.fix) from None
     return Resources(**needs) if needs else None
 
 
-def _checked(option: str, number: float | None, least: float) -> float | None:
+def _checked(magic: str, option: str, number: float | None, least: float) -> float | None:
     if number is not None and not least <= number < math.inf:
-        raise CellError(f"%%task {option} {number:g} cannot be", "use a number above 0")
+        raise CellError(f"{magic} {option} {number:g} cannot be", "use a number above 0")
     return number
 
 
-def _names(option: str, given: list[str] | None) -> tuple[str, ...] | None:
+def _parts(given: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for text in given for part in text.split(",") if part.strip()))
+
+
+def _names(magic: str, option: str, given: list[str] | None) -> tuple[str, ...] | None:
     if given is None:
         return None
-    names = [name.strip() for part in given for name in part.split(",") if name.strip()]
+    names = _parts(given)
     for name in names:
         if not name.isidentifier():
-            raise CellError(f"%%task {option}: '{name}' is not a variable's name", f"write {option} a,b")
-    return tuple(dict.fromkeys(names))
+            raise CellError(f"{magic} {option}: '{name}' is not a variable's name", f"write {option} a,b")
+    return names

@@ -18,10 +18,14 @@ from typing import Any
 
 from shoal.apps import App
 from shoal.errors import CellError
-from shoal_kernel.effects import is_generator
+from shoal_kernel.checks import BOUND, Checks, can_change
+from shoal_kernel.guarding import Guarded, checks_of, refuse_shared
 from shoal_kernel.names import CellNames, Note, analyse
 from shoal_kernel.options import TaskOptions
+from shoal_kernel.reaching import reach
 from shoal_kernel.refusals import refuse_results
+from shoal_kernel.sharing import touches
+from shoal_kernel.sizes import size_of
 
 __all__ = ["Plan", "make_plan"]
 
@@ -62,6 +66,8 @@ class Plan:
         classes: classes that are defined in the notebook and travel to the worker.
         told: the outputs that are worth naming to people: loop variables and those of ``with`` are left out.
         managed: the outputs that are only bound by ``with ... as``; most are over by the end of the cell.
+        checks: what the worker needs to know to tell whether an input was changed that does not come back.
+        moving: the outputs that each use changes: generators of random numbers, iterators.
     """
 
     local: list[ast.stmt] = field(default_factory=list)
@@ -72,6 +78,8 @@ class Plan:
     classes: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     managed: frozenset[str] = frozenset()
+    checks: Checks = field(default_factory=Checks)
+    moving: frozenset[str] = frozenset()
 
 
 def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> Plan:
@@ -95,7 +103,14 @@ def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], op
     plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
     plan.inputs = _inputs(names, notebook, found, options)
     plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
-    plan.outputs = _outputs(names, notebook, found, options, local_names | set(plan.deleted))
+    reached = reach(notebook, (names.reads | names.free) & found)
+    guarded = Guarded(names, touches(tree), reached, notebook, found)
+    plan.outputs = _outputs(guarded, options, local_names | set(plan.deleted))
+    # what is to come back, though the cell does not bind it, has to be there
+    plan.inputs = sorted({*plan.inputs, *(set(plan.outputs) & found - names.writes)})
+    refuse_shared(guarded, plan.outputs)
+    plan.moving = frozenset(name for name in plan.outputs if name in guarded.moving())
+    plan.checks = checks_of(guarded, plan.inputs, plan.outputs, local_names)
     plan.managed = names.managed
     plan.told = [name for name in plan.outputs if name not in names.counters | names.managed]
     return plan
@@ -172,12 +187,11 @@ def _suggest(name: str, found: Collection[str], others: Iterable[str] = dir(buil
 # --------------------------------------------------------------------------- what comes back
 
 
-def _outputs(
-    names: CellNames, notebook: Mapping[str, Any], found: set[str], options: TaskOptions, without: set[str]
-) -> list[str]:
+def _outputs(guarded: Guarded, options: TaskOptions, without: set[str]) -> list[str]:
+    names, notebook, found = guarded.names, guarded.notebook, guarded.found
     if options.writes is not None:
         for name in options.writes:
-            if name not in names.changed and name not in found:
+            if name not in names.changed and name not in found | guarded.reached.binds:
                 raise CellError(f"-o {name}: the cell does not write '{name}'", _suggest(name, names.changed, ()))
         return list(options.writes)
     for name in sorted(names.item_writes - names.writes):
@@ -188,12 +202,17 @@ def _outputs(
             )
     changed = {
         name
-        for name in (names.item_writes | names.mutators) - names.writes
+        for name in (names.item_writes | names.mutators | guarded.reached.changes) - names.writes
         if name in found and not isinstance(notebook[name], _FIXED)
     }
-    drawn = names.method_calls | names.passed
-    changed |= {name for name in drawn - names.writes if name in found and is_generator(notebook[name])}
-    return sorted((names.writes | changed) - without - _THROWN_AWAY)
+    changed |= guarded.moving() - names.writes
+    changed |= {name for name in guarded.handed_on() - names.writes - changed if _is_too_large(notebook[name])}
+    return sorted((names.writes | guarded.reached.binds | changed) - without - _THROWN_AWAY)
+
+
+def _is_too_large(value: Any) -> bool:
+    """Whether a value is too large to tell, by looking at it, whether it was changed: then it counts as changed."""
+    return not isinstance(value, Future) and can_change(value) and size_of(value, BOUND) > BOUND
 
 
 def _deleted(tree: ast.Module) -> list[str]:

@@ -24,6 +24,7 @@ The tree (indented under its parent)::
                 AppBadFormatting    the function of a bash app returned no command
                 BadStdStreamFile    the file for stdout or stderr cannot be opened
             MissingOutputs          a task did not make the files that it promised
+            HiddenMutation          a task cell changed a variable, which its text does not show
             RemoteError             stands in for a remote exception that could not travel as itself
             TaskUnreadable          the worker could not rebuild the task
             WorkerLost              the process that ran the task ended
@@ -59,6 +60,7 @@ __all__ = [
     "ConfigurationError",
     "DependencyError",
     "DuplicateLabel",
+    "HiddenMutation",
     "InvalidTransition",
     "JoinError",
     "ManagerLost",
@@ -334,6 +336,30 @@ class MissingOutputs(TaskError):
         self.app_name, self.outputs = app_name, outputs
 
 
+class HiddenMutation(TaskError):
+    """A task cell changed variables of the notebook by code that it only calls: the changes would have been lost.
+
+    Args:
+        variables: what was changed.
+        lines: the lines of the cell that hand them on; empty where that is not known.
+        write: what to give to ``-o``, so that the changes come back.
+        shared: variables of the notebook that hold the same objects, and would not have seen the change.
+    """
+
+    def __init__(
+        self, variables: tuple[str, ...], lines: tuple[int, ...] = (), write: tuple[str, ...] = (), shared: tuple[str, ...] = ()
+    ) -> None:
+        names = _listed([repr(name) for name in variables])
+        where = f"line{'s' if len(lines) > 1 else ''} {_listed([str(line) for line in lines])}" if lines else "the cell"
+        verb, change = ("were", "the changes") if len(variables) > 1 else ("was", "the change")
+        others = f", also of {_listed([repr(name) for name in shared])}," if shared else ""
+        super().__init__(
+            f"{names} {verb} changed by code that {where} calls, and {change}{others} would be lost. "
+            f"Fix: write %%task -o {','.join(write or variables)} to bring {change} back, or change a copy."
+        )
+        self.variables, self.lines, self.write, self.shared = variables, lines, write, shared
+
+
 class RemoteError(TaskError):
     """Stands in for an exception of a task that could not travel (or be rebuilt) as itself.
 
@@ -524,6 +550,10 @@ class CellError(ShoalError):
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(f"{reason}. Fix: {fix}.")
         self.reason, self.fix = reason, fix
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _a(noun: str) -> str:

@@ -36,14 +36,15 @@ class File:
         if not isinstance(given, str | os.PathLike) or not isinstance(text := os.fspath(given), str) or not text:
             raise ConfigurationError("File(url)", url, "give the path of a file")
         self.url = text
-        parts = urlsplit(text) if "://" in text or text.startswith("file:") else None
+        parts = urlsplit(text) if "://" in text or text.startswith(("file:", "zip:")) else None
         if parts is None:
             path = text
-        elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
-            path = unquote(parts.path)
-        else:
+        elif parts.scheme != "file":
+            fix = "give a path or a file: URL; other schemes are not supported yet"
+            raise ConfigurationError("File(url)", url, fix)
+        elif parts.netloc not in ("", "localhost") or not (path := unquote(parts.path)):
             raise ConfigurationError(
-                "File(url)", url, "give a path or a file: URL; other schemes are not supported yet"
+                "File(url)", url, "give a path, or a URL of this host with three slashes: file:///a/b"
             )
         self.filepath = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - keeps links as they are
 

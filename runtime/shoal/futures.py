@@ -9,6 +9,7 @@ value which cannot be unpickled harms nobody else. And callbacks run on a callba
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -33,6 +34,14 @@ _NO_OUTPUTS: Mapping[str, Any] = MappingProxyType({})
 
 _lock = threading.Lock()
 """Guards every future's state. Held for a few instructions at a time, so one for all is cheaper than one each."""
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Owner(Protocol):
@@ -162,8 +171,11 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         """
         error = self.exception(timeout)
         if error is not None:
+            trace = self._outcome.traceback if isinstance(self._outcome, Raised) else None
             try:
-                raise error
+                raise error.with_traceback(
+                    trace
+                )  # each time anew: else it grows, and keeps the frames of all who asked
             finally:
                 del error  # the traceback would keep this frame, and this frame the error
         outcome = self._outcome
@@ -365,17 +377,23 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         return self._read[0]
 
     def _explain(self, outcome: Failure | Raised | Skipped | JoinFailed) -> BaseException:
+        """The exception of an outcome, with what it comes from as its cause; step by step, for joins may be nested deeply."""
+        task = self.describe()
+        error = first = self._error(outcome, task)
+        while isinstance(outcome, Skipped | JoinFailed):
+            task, outcome = outcome.source, outcome.root
+            error.__cause__ = self._error(outcome, task)
+            error = error.__cause__
+        return first
+
+    def _error(self, outcome: Failure | Raised | Skipped | JoinFailed, task: str) -> BaseException:
         if isinstance(outcome, Raised):
             return outcome.error
         if isinstance(outcome, Failure):
             return self._owner.load_failure(outcome)
-        error: BaseException
         if isinstance(outcome, JoinFailed):
-            error = JoinError(outcome.task, outcome.failed)
-        else:
-            error = DependencyError(self.describe(), outcome.path, in_one_line(outcome.root))
-        error.__cause__ = ValueFuture._explain(self, outcome.root)
-        return error
+            return JoinError(task, outcome.failed)
+        return DependencyError(task, outcome.path, in_one_line(outcome.root))
 
 
 _SHOWN = 4000
@@ -533,8 +551,12 @@ def attr(future: ValueFuture[Any], name: str) -> TaskFuture[Any]:
         TypeError: ``future`` is none of Shoal's, or ``name`` is no text.
     """
     given: Any = future
-    if not isinstance(given, ValueFuture):
+    inside = getattr(type(given), "__shoal_lift__", None)  # of a call that ran inside this task
+    if not isinstance(given, ValueFuture) and inside is None:
         raise TypeError(f"shoal.attr takes the future of a task, not a {type(given).__name__}")
     if not isinstance(name, str):
         raise TypeError(f"shoal.attr takes the name of an attribute as a text, not a {type(name).__name__}")
-    return given.owner.lift(given, "attribute", name)
+    if isinstance(given, ValueFuture):
+        return given.owner.lift(given, "attribute", name)
+    lifted: TaskFuture[Any] = inside(given, lambda value: getattr(value, name))  # type: ignore[misc]
+    return lifted

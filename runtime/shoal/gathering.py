@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent import futures as standard
 from concurrent.futures import ALL_COMPLETED, CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -114,14 +116,18 @@ def wait(
         TypeError: something among them is no future.
         ValueError: there is no such ``return_when``.
     """
+    if return_when not in (ALL_COMPLETED, standard.FIRST_COMPLETED, standard.FIRST_EXCEPTION):
+        raise ValueError(f"return_when={return_when!r}: use ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
     known = _checked(futures)
+    bells = _bells(known)
     began, by, delay = time.monotonic(), _deadline(timeout), _delay(progress)
     if delay and (by is None or by > began + delay):
-        first = standard.wait(known, delay, return_when)
+        first = standard.wait(bells, delay, return_when)
         if not first.not_done or _enough(first.done, return_when):
-            return Waited(*first)
+            return Waited(*({bells[bell] for bell in part} for part in first))
     with _display(known, delay, began):
-        return Waited(*standard.wait(known, _left(by), return_when))
+        last = standard.wait(bells, _left(by), return_when)
+        return Waited(*({bells[bell] for bell in part} for part in last))
 
 
 # --------------------------------------------------------------------------- inside
@@ -148,18 +154,44 @@ def _left(by: float | None) -> float | None:
 def _as_completed(futures: list[Future[T]], by: float | None, progress: bool | None) -> Iterator[Future[T]]:
     if not futures:
         return
-    began, delay, pending = time.monotonic(), _delay(progress), futures
+    began, delay, bells = time.monotonic(), _delay(progress), _bells(futures)
     if delay and (by is None or by > began + delay):
-        given: set[Future[T]] = set()
         try:
-            for future in standard.as_completed(futures, delay):
-                given.add(future)
-                yield future
+            for bell in standard.as_completed(list(bells), delay):
+                yield bells.pop(bell)
             return
         except TimeoutError:
-            pending = [future for future in futures if future not in given]
+            pass
     with _display(futures, delay, began):
-        yield from standard.as_completed(pending, _left(by))
+        for bell in standard.as_completed(list(bells), _left(by)):
+            yield bells.pop(bell)
+
+
+_known_bells: weakref.WeakKeyDictionary[Future[Any], Future[Any]] = weakref.WeakKeyDictionary()
+
+
+def _bells(futures: list[Future[T]]) -> dict[Future[Any], Future[T]]:
+    """What to wait for in place of futures, with these: something that ends as they do.
+
+    A future of another library that is cancelled tells those who wait only once its executor takes note of it, if ever.
+    """
+    return {future if isinstance(future, ValueFuture) else _bell(future): future for future in futures}
+
+
+def _bell(future: Future[Any]) -> Future[Any]:
+    bell = _known_bells.get(future)
+    if bell is None:
+        bell = _known_bells[future] = Future()
+        future.add_done_callback(partial(_ring, bell))
+    return bell
+
+
+def _ring(bell: Future[Any], future: Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    if error is None:
+        bell.set_result(None)
+    else:
+        bell.set_exception(error)
 
 
 def _has_value(future: Future[Any]) -> bool:

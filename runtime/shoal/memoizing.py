@@ -21,8 +21,8 @@ from typing import Any
 from shoal.callbacks import call_back
 from shoal.errors import NotMemoizable, ResultUnreadable
 from shoal.executors.executor import Attempt, Call, Ended, Executor
-from shoal.memo.digest import content_digest
-from shoal.memo.frames import blob, bundle, digest
+from shoal.memo.digest import content
+from shoal.memo.frames import blob, bundle
 from shoal.memo.jobs import Jobs, JobThread
 from shoal.memo.keeping import Keeper, Result, packed
 from shoal.memo.key import PartialKey, finish_key, start_key
@@ -98,7 +98,7 @@ class Memoizer:
         self._tasks: dict[int, _Task] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._payloads: dict[int, list[Payload]] = {}
-        self._digests: weakref.WeakKeyDictionary[Future[Any], bytes] = weakref.WeakKeyDictionary()
+        self._contents: weakref.WeakKeyDictionary[Future[Any], bytes] = weakref.WeakKeyDictionary()
         self._told: set[str] = set()
         self._closed = False
         self._birth = forks()
@@ -128,7 +128,7 @@ class Memoizer:
             return partial
         streams = tuple([s.path for s in (plan.stdout, plan.stderr) if s is not None and not s.chosen])
         files = tuple(dict.fromkeys((*partial.files, *plan.outputs)))
-        return PartialKey(partial.digest, partial.futures, partial.label, files, streams)
+        return partial._replace(files=files, streams=streams)
 
     def checkpoint(self) -> int:
         """Write the results that are not in the store yet; returns how many were written."""
@@ -279,28 +279,28 @@ class Memoizer:
             attempt, partial = task.attempt, task.partial
             given = zip(attempt.prepared.inputs, attempt.inputs, strict=True) if partial.futures else ()
             sources = {id(future): source for future, source in given}
-            return finish_key(partial, [self._digest(sources.get(id(f), f)) for f in partial.futures])
+            return finish_key(partial, [self._content(sources.get(id(f), f)) for f in partial.futures])
         except BaseException as error:  # noqa: BLE001 - reads and digests users' values: that must not end the thread
             self._tell(f"{task.partial.label} runs without being cached: {type(error).__name__}: {error}")
             return None
 
-    def _digest(self, future: Future[Any]) -> bytes:
-        """The digest of a future's value."""
+    def _content(self, future: Future[Any]) -> bytes:
+        """The encoding of a future's value."""
         outputs = getattr(future, "outputs", None)
         if isinstance(outputs, Mapping) and outputs:
-            names = [blob(b"output", name.encode()) + self._digest(output) for name, output in outputs.items()]
-            return digest(bundle(b"outputs", names))
+            names = [blob(b"output", name.encode()) + self._content(output) for name, output in outputs.items()]
+            return bundle(b"outputs", names)
         outcome = getattr(future, "outcome", None)
         if isinstance(outcome, Packed):
-            known = self._digests.get(future)
+            known = self._contents.get(future)
             if known is None:
-                known = self._digests[future] = _digest_packed(outcome.payload)
+                known = self._contents[future] = _content_packed(outcome.payload)
             return known
         value = future.result(0)
         try:
-            return content_digest(value)
+            return content(value)
         except NotMemoizable:
-            return _digest_bytes(pack(value))
+            return _packed_bytes(pack(value))
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
@@ -314,16 +314,16 @@ def _ended(attempt: Attempt, result: Result) -> Ended:
     return Ended(attempt.tid, attempt.attempt, tuple(result), worker=WORKER)
 
 
-def _digest_packed(payload: Payload) -> bytes:
+def _content_packed(payload: Payload) -> bytes:
     """By content, as if the value had been given itself; by its bytes where it cannot be read here."""
     try:
-        return content_digest(load_value(payload, "an input"))
+        return content(load_value(payload, "an input"))
     except (ResultUnreadable, NotMemoizable):
-        return _digest_bytes(payload)
+        return _packed_bytes(payload)
 
 
-def _digest_bytes(payload: Payload) -> bytes:
-    return digest(bundle(b"packed", [blob(b"part", bytes(view(part))) for part in (payload.head, *payload.buffers)]))
+def _packed_bytes(payload: Payload) -> bytes:
+    return bundle(b"packed", [blob(b"part", bytes(view(part))) for part in (payload.head, *payload.buffers)])
 
 
 def _warn(text: str) -> None:

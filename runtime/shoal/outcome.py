@@ -78,22 +78,34 @@ class Woven(Held):
 
     Args:
         weave: makes the object; called in the thread that asks first.
+        parts: the values that it is made of.
     """
 
-    __slots__ = ("_made", "_weave")
+    __slots__ = ("_made", "_parts", "_weave")
 
-    def __init__(self, weave: Callable[[], Any]) -> None:
+    def __init__(self, weave: Callable[[], Any], parts: Sequence[Outcome | None] = ()) -> None:
         self._weave: Callable[[], Any] | None = weave
+        self._parts = [part for part in parts if isinstance(part, Woven)]
         self._made: Any = None
 
     @property
     def object(self) -> Any:
         """The object; made once, and then what it was made of is let go."""
+        stack = [self]
+        while stack:  # its parts come first, one by one: a graph may be nested deeper than calls can be
+            unmade = [part for part in stack[-1]._parts if part._weave is not None]
+            if unmade:
+                stack += unmade
+            else:
+                stack.pop()._make()
+        return self._made
+
+    def _make(self) -> None:
         weave = self._weave
         if weave is not None:
             self._made = weave()
             self._weave = None
-        return self._made
+            self._parts = []
 
 
 Value = Packed | Held
@@ -166,12 +178,17 @@ class Raised:
 
     Args:
         error: the exception.
+
+    Attributes:
+        traceback: as it was then; raising the exception again adds to its own.
+        line: type and message in one line.
     """
 
-    __slots__ = ("error", "line")
+    __slots__ = ("error", "line", "traceback")
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+        self.traceback = error.__traceback__
         # now, in the thread that made it: an exception's text is the user's code
         self.line = _first_line(type(error).__qualname__, _message(error))
 
@@ -182,13 +199,37 @@ class Skipped:
     Args:
         root: how the first task of the chain failed.
         path: labels from the direct input to the task that failed first.
+        left_out: how many labels were taken out of the middle of the path.
     """
 
-    __slots__ = ("path", "root")
+    __slots__ = ("_left_out", "_path", "root")
 
-    def __init__(self, root: Failure | Raised | JoinFailed, path: tuple[str, ...]) -> None:
+    def __init__(self, root: Failure | Raised | JoinFailed, path: tuple[str, ...], left_out: int = 0) -> None:
         self.root = root
-        self.path = path
+        self._path = path
+        self._left_out = left_out
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The labels, with the number of those left out in their place."""
+        if not self._left_out:
+            return self._path
+        return (*self._path[:_ENDS], f"{self._left_out:,} more", *self._path[_ENDS:])
+
+    def of(self, source: str) -> Skipped:
+        """How a task ends that has ``source``, which ended like this, as its input.
+
+        In a long chain each task would carry the path of all before it: of a long path only both ends are kept.
+        """
+        path = (source, *self._path)
+        if len(path) <= 2 * _ENDS:
+            return Skipped(self.root, path)
+        return Skipped(self.root, path[:_ENDS] + path[_ENDS + 1 :], self._left_out + 1)
+
+    @property
+    def source(self) -> str:
+        """The words for the task that failed first."""
+        return self._path[-1]
 
     @property
     def line(self) -> str:
@@ -200,17 +241,19 @@ class JoinFailed:
     """A task whose function returned futures, of which some failed.
 
     Args:
-        task: the words for the task.
-        root: how the first of them ended.
+        source: the words for the first of them.
+        root: how that one ended.
         failed: for each that failed the words for it, and the reason.
     """
 
-    __slots__ = ("failed", "root", "task")
+    __slots__ = ("failed", "origin", "root", "source")
 
-    def __init__(self, task: str, root: Failure | Raised | Skipped | JoinFailed, failed: tuple[str, ...]) -> None:
-        self.task = task
+    def __init__(self, source: str, root: Failure | Raised | Skipped | JoinFailed, failed: tuple[str, ...]) -> None:
+        self.source = source
         self.root = root
         self.failed = failed
+        self.origin: Failure | Raised | Skipped = root.origin if isinstance(root, JoinFailed) else root
+        """Below all joins of joins."""
 
     @property
     def line(self) -> str:
@@ -220,6 +263,12 @@ class JoinFailed:
 
 Outcome = Packed | Held | Failure | Raised | Skipped | JoinFailed
 """How a task ends."""
+
+_ENDS = 10
+"""Labels at either end of a long path that are kept."""
+
+_LONGEST = 500
+"""Characters of a line about a failure: each task that depends on one that failed has its line in the log."""
 
 
 def split_outputs(result: Any, outputs: Sequence[str], label: str) -> list[Any]:
@@ -246,7 +295,7 @@ def split_outputs(result: Any, outputs: Sequence[str], label: str) -> list[Any]:
 
 
 def in_one_line(failure: Failure | Raised | Skipped | JoinFailed) -> str:
-    """``TypeName: message`` of a failure, cut to its first line."""
+    """``TypeName: message`` of a failure, cut to its first line, and that to a length that can be shown."""
     return _first_line(failure.type_name, failure.message) if isinstance(failure, Failure) else failure.line
 
 
@@ -256,8 +305,9 @@ def clean(text: str) -> str:
 
 
 def _first_line(type_name: str, message: str) -> str:
-    lines = clean(message).strip().splitlines()
-    return f"{type_name}: {lines[0]}" if lines else type_name
+    lines = clean(message[: 2 * _LONGEST]).strip().splitlines()
+    text = f"{type_name}: {lines[0]}" if lines else type_name
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _message(error: BaseException) -> str:

@@ -28,8 +28,7 @@ class PrintedText:
         """Add what an attempt printed; what earlier attempts printed goes."""
         if attempt > self._attempt:
             self._attempt = attempt
-            for pieces in self._pieces.values():
-                pieces.clear()
+            self._pieces = {"stdout": [], "stderr": []}
         if attempt == self._attempt:
             self._pieces[stream].append(text)
 
@@ -37,14 +36,13 @@ class PrintedText:
         """All text of a stream so far; empty where its file is not there (yet)."""
         path = self._paths[stream]
         if not path:
-            pieces = self._pieces[stream]
-            if len(pieces) > 1:
-                pieces[:] = ["".join(pieces)]
-            return pieces[0] if pieces else ""
+            return "".join(self._pieces[stream])  # others are added meanwhile, on another thread
         try:
+            if not Path(path).is_file():  # a device has no end, and a pipe is somebody else's
+                return ""
             with Path(path).open("rb") as file:
                 size = file.seek(0, 2)
                 file.seek(max(0, size - MOST))
-                return file.read().decode(errors="replace")
+                return file.read(MOST).decode(errors="replace")
         except OSError:
             return ""

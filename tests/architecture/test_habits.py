@@ -23,6 +23,7 @@ BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.serialize.inline": {"InlineApp.__call__"},  # the body of an app that is called inside a task
     "shoal.serialize.pickling": {"attempt"},  # what pickling and unpickling call
     "shoal_kernel.cellrun": {"_look"},  # the _repr_ methods of a value
+    "shoal_kernel.header": {"_evaluated"},  # the line of a %%parallel cell
 }
 
 # What is reached for in other packages, because there is no public way to it.

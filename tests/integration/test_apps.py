@@ -329,3 +329,51 @@ def test_a_python_app_on_threads_cannot_lead_its_streams_away(tmp_path: Path):
         error = python_app(len, session=other)("abc", stdout=tmp_path / "log").exception(30)
     assert isinstance(error, BadStdStreamFile)
     assert "HighThroughputExecutor" in str(error)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_futures_inside_a_task_are_futures(session: shoal.Session, tmp_path: Path, threads: bool):
+    """They are lifted as elsewhere, and what the task returns has values in their places, wherever it runs."""
+
+    @python_app
+    def table(x: int) -> dict[str, complex]:
+        return {"x": complex(x)}
+
+    @python_app
+    def outer() -> list[object]:
+        future = table(3)
+        item = future["x"]
+        missing = future["y"]
+        assert (future.task_status(), missing.task_status()) == ("done", "failed")
+        with pytest.raises(TypeError, match="not a sequence"):
+            list(future)
+        return [item, shoal.attr(item, "real"), {"all": future}, type(missing.exception()).__name__]
+
+    expected = [3 + 0j, 3.0, {"all": {"x": 3 + 0j}}, "KeyError"]
+    if threads:
+        config = shoal.Config(executors=[shoal.ThreadPoolExecutor()], run_dir=str(tmp_path))
+        with new_session(config):
+            assert outer().result(30) == expected
+    else:
+        assert outer().result(30) == expected
+
+
+def test_asynchronous_apps_inside_each_other_need_one_thread(tmp_path: Path):
+    """What they call runs in place, too, and does not wait for a thread that they hold."""
+
+    @python_app
+    def leaf(x: int) -> int:
+        return x + 1
+
+    @python_app
+    async def middle(x: int) -> int:
+        return leaf(x).result()
+
+    @python_app
+    async def outer(x: int) -> list[int]:
+        return [middle(x).result(), middle(x, inputs=[1]).result()]
+
+    config = shoal.Config(executors=[shoal.ThreadPoolExecutor(max_threads=1)], run_dir=str(tmp_path))
+    with new_session(config) as other:
+        assert outer(1).result(20) == [2, 2]
+        assert len(other.view()) == 1

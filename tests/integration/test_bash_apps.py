@@ -146,6 +146,15 @@ def test_streams_go_to_files_in_modes(session: shoal.Session, tmp_path: Path):
     assert (error.stream, error.path) == ("stdout", str(log))
 
 
+def test_a_stream_may_go_to_a_device(session: shoal.Session):
+    """Which has no end that could be read."""
+    task = sh("echo x; exit 3", stdout="/dev/full", stderr="/dev/zero")
+    error = task.exception(30)
+    assert isinstance(error, BashExitFailure)
+    assert len(error.stderr) <= 4096
+    assert task.stdout == task.stderr == ""
+
+
 def test_shoal_chooses_names_of_logs(session: shoal.Session):
     """In the folder of the run; the path is known at once, and is in the record of nobody else."""
 
@@ -223,10 +232,50 @@ def test_a_walltime_ends_the_whole_group(session: shoal.Session, tmp_path: Path)
 
 
 def test_a_decorator_may_say_the_walltime(session: shoal.Session):
-    """A call may say another."""
+    """A call may say another; inside a task the same holds."""
     slow = bash_app(lambda seconds: f"sleep {seconds}", walltime=0.2, label="slow")
     assert isinstance(slow(30).exception(30), AppTimeout)
     assert slow(0.3, walltime=20).result(30) == 0
+
+    @python_app
+    def outer() -> tuple[str, int]:
+        return type(slow(30).exception()).__name__, slow(0.3, walltime=20).result()
+
+    assert outer().result(20) == ("AppTimeout", 0)
+
+
+@pytest.mark.parametrize("walltime", [3e6, 1e300])
+def test_a_walltime_may_be_long(session: shoal.Session, walltime: float):
+    """Longer than the system's timers go."""
+    assert sh("true", walltime=walltime).result(30) == 0
+
+
+def test_a_walltime_includes_the_making_of_the_command(session: shoal.Session, tmp_path: Path):
+    """The function that makes it, and the opening of files; a timer of the task's own goes on afterwards."""
+
+    @bash_app
+    def ponder() -> str:
+        time.sleep(60)
+        return "true"
+
+    os.mkfifo(tmp_path / "pipe")
+    began = time.monotonic()
+    assert isinstance(ponder(walltime=0.3).exception(30), AppTimeout)
+    assert isinstance(sh("true", stdout=tmp_path / "pipe", walltime=0.3).exception(30), AppTimeout)
+    assert time.monotonic() - began < 10
+
+    @python_app
+    def timed() -> tuple[int, float]:
+        former = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 100)
+        code = sh("true", walltime=5).result()
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        ignored = signal.signal(signal.SIGALRM, former) is signal.SIG_IGN
+        return code, left * ignored
+
+    code, left = timed().result(30)
+    assert code == 0
+    assert 90 < left <= 100
 
 
 def test_a_cancel_ends_the_whole_group(session: shoal.Session, tmp_path: Path):

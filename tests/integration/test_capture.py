@@ -214,3 +214,27 @@ def test_a_child_that_goes_on_printing_holds_nobody_up(pools):
     finally:
         child.kill()
     assert client.value(client.submit(nothing)[0]) is None
+
+
+def test_a_stream_that_was_set_not_to_block_blocks_again_for_the_next_task(pools):
+    """Some programs leave what they inherit so: later tasks could print no more than a pipe holds."""
+    client = pools.start(workers=1)
+
+    def spoil():
+        import os
+
+        os.set_blocking(1, False)
+        os.set_blocking(2, False)
+
+    def talk():
+        import sys
+
+        sys.stdout.write("x" * 500_000)
+        sys.stderr.write("y" * 500_000)
+
+    (bad,) = client.submit(spoil)
+    assert client.value(bad) is None
+    (tid,) = client.submit(talk)
+    assert client.value(tid) is None
+    assert texts(client)[tid] == "x" * 500_000
+    assert texts(client, "stderr")[tid] == "y" * 500_000

@@ -384,7 +384,9 @@ def test_what_a_killed_worker_has_started_ends_with_it(pools, client, tmp_path):
     assert pools.gone(processes)
 
 
-@pytest.mark.parametrize("how", ["the pool ends", "the pool is killed", "the manager is asked to end"])
+@pytest.mark.parametrize(
+    "how", ["the pool ends", "the pool is killed", "the manager is asked to end", "the manager is killed"]
+)
 def test_what_tasks_have_started_ends_with_the_block(pools, client, tmp_path, how):
     """In whichever way the pool goes."""
     _, worker, processes = left(client, tmp_path / "one")
@@ -395,5 +397,6 @@ def test_what_tasks_have_started_ends_with_the_block(pools, client, tmp_path, ho
         pools.forget(client)
         Path(client.connection.sockets, "clients").unlink(missing_ok=True)
     else:
-        pools.roles(client)["shoal.node.manager"][0].send_signal(signal.SIGTERM)
+        end = signal.SIGKILL if how == "the manager is killed" else signal.SIGTERM
+        pools.roles(client)["shoal.node.manager"][0].send_signal(end)
     assert pools.gone([worker, *processes])

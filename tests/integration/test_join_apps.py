@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shoal
-from shoal.apps import join_app, python_app
+from shoal.apps import bash_app, join_app, python_app
 from shoal.errors import ConfigurationError, JoinError
+from shoal.files import File
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +141,40 @@ def test_a_join_app_maps(session: shoal.Session):
         return [plus(n, 1)] * 2
 
     assert [f.result(30) for f in twice.map([1, 2])] == [[2, 2], [3, 3]]
+
+
+def test_an_asynchronous_body_takes_special_keywords(session: shoal.Session):
+    """It is awaited then, too."""
+
+    @join_app
+    async def later(a: int) -> Any:
+        return [plus(a, 1)]
+
+    assert later(1, inputs=[plus(1, 1)], label="named").result(30) == [2]
+
+
+@pytest.mark.parametrize("make", [iter, lambda items: map(int, items), lambda items: (item for item in items)])
+def test_a_body_that_returns_no_list_is_told_so(session: shoal.Session, make: Callable[[Any], Any]):
+    """Futures that come one by one would never be waited for; nor would they inside a task."""
+    careless = join_app(lambda n: make([plus(n, 1)]), label="careless")
+    error = careless(1).exception(30)
+    assert isinstance(error, TypeError)
+    assert "return a list" in str(error)
+    inside = python_app(lambda: type(careless(1).exception()).__name__)
+    assert inside().result(30) == "TypeError"
+
+
+def test_files_of_a_join_app_are_futures_of_files(session: shoal.Session, tmp_path: Path):
+    """They are there when what it joined has ended."""
+
+    @bash_app
+    def write(outputs: Sequence[File] = ()) -> str:
+        return f"sleep 0.2; echo made > {outputs[0]}"
+
+    @join_app
+    def delegate(outputs: Sequence[File] = ()) -> Any:
+        return write(outputs=outputs)
+
+    made = delegate(outputs=[tmp_path / "made"]).outputs[0]
+    assert made.result(30) == File(tmp_path / "made")
+    assert python_app(lambda file: Path(file).read_text())(made).result(30) == "made\n"

@@ -48,7 +48,7 @@ def f(a, *, b=None): return helper(a), math.sin(a), Shape
 linecache.cache["<c>"] = (len(text), None, text.splitlines(True), "<c>")
 space = {"__name__": "__main__", "np": np}
 exec(compile(text, "<c>", "exec"), space)
-print(start_key(space["f"], ({"z", "y", 1, None}, ), {"b": [space["Shape"](3), pathlib.Path("x"), np.float64(2)]}, "f").digest.hex())
+print(start_key(space["f"], ({"z", "y", 1, None}, ), {"b": [space["Shape"](3), pathlib.Path("x"), np.float64(2)]}, "f").parts[0].hex())
 """
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shoal.apps import BashApp, JoinApp, PythonApp, app, bash_app, join_app, python_app
@@ -183,6 +184,38 @@ def test_a_cached_call_is_keyed_by_what_makes_a_difference(session: Entered) -> 
     assert first[2][PLAN] != second[2][PLAN]
 
 
+def test_an_app_may_ignore_where_its_files_go(session: Entered) -> None:
+    """As Parsl's users write it: a stream to another file does not make another result."""
+    made = bash_app(scale, cache=True, ignore_for_cache=["stdout", "outputs", "inputs"])
+    made(1, outputs=["/a"], inputs=["b"], stdout="/o", stderr="/e")
+    _, _, kwargs, _ = session.calls[-1]
+    assert kwargs[KEY] == (None, ("/e", "a", False), (), ())
+    plan = kwargs[PLAN]
+    assert [(stream.path, stream.chosen) for stream in (plan.stdout, plan.stderr)] == [("/o", True), ("/e", False)]
+
+
+def test_the_walltime_of_a_bash_app_makes_no_other_result(session: Entered) -> None:
+    """What a task is made of does not know of it; what another task mentions does, to keep it there."""
+    plain, limited = bash_app(scale), bash_app(scale, walltime=3)
+    for made in (plain, limited):
+        made(1)
+    variables = [inspect.getclosurevars(call[0].function).nonlocals["walltime"] for call in session.calls]
+    assert variables == [0.0, 0.0]
+    assert inspect.getclosurevars(limited.__shoal_function__).nonlocals["walltime"] == 3.0
+
+
+def test_parameters_may_have_any_name(session: Entered) -> None:
+    """Also those of Shoal's own methods."""
+
+    def named(self: int, function: int, args: int, kwargs: int) -> None: ...
+
+    given = {"self": 1, "function": 2, "args": 3, "kwargs": 4}
+    python_app(named)(**given)
+    assert session.calls[-1][2] == given
+    python_app(named).map([0], self=1)
+    assert session.calls[-1][2] == {"self": 1}
+
+
 def test_a_mistake_in_a_call_shows_the_callers_line(session: Entered) -> None:
     """The traceback ends where the user wrote it."""
     with pytest.raises(ConfigurationError, match=r"scale\(walltime=\.\.\.\)") as caught:
@@ -280,7 +313,7 @@ def test_kinds_of_apps_are_classes_of_their_own(session: Entered) -> None:
     bash(1)
     assert (session.calls[-1][2][PLAN].name, session.options.join) == ("scale", False)
     join(1)
-    assert (session.calls[-1][0].function, session.options.join) == (scale, True)
+    assert (session.calls[-1][0].function.__wrapped__, session.options.join) == (scale, True)
 
 
 def test_an_app_of_an_app_is_one_of_its_function(session: Entered) -> None:
@@ -334,6 +367,17 @@ def test_a_chunksize_that_cannot_be_is_refused(session: Entered, chunksize: Any)
     """By the name of the keyword."""
     with pytest.raises(ConfigurationError, match=r"python_app\.map\(chunksize=\.\.\.\)"):
         scale_app.map([1], chunksize=chunksize)
+
+
+def test_a_map_goes_through_what_has_items(session: Entered) -> None:
+    """As the built-in does: a data set that has no ``__iter__`` will do; so does a chunksize of numpy."""
+
+    class Data:
+        def __getitem__(self, index: int) -> int:
+            return [1, 2, 3][index]
+
+    scale_app.map(Data(), chunksize=np.int64(2))  # type: ignore[arg-type]
+    assert [args for _, args, _, _ in session.calls] == [([(1,), (2,)],), ([(3,)],)]
 
 
 def test_a_map_over_nothing_is_refused(session: Entered) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,44 @@ def test_names_of_callables() -> None:
     assert name_of(functools.partial(functools.partial(plain), 1)) == "plain"
     assert name_of(Model()) == "Model"
     assert name_of(len) == "len"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("/a/b c", "/a/b c"),
+        ("/a/../b", "/b"),
+        ("file:///a/b%20c", "/a/b c"),
+        ("file://localhost/a", "/a"),
+        ("/a:b", "/a:b"),
+        ("/a?b#c", "/a?b#c"),
+    ],
+)
+def test_a_file_is_a_path(url: str, path: str) -> None:
+    """Or a URL of this host."""
+    assert File(url).filepath == path
+
+
+@pytest.mark.parametrize("url", ["http://x/y", "globus://a/b", "zip:/a/b.zip/c"])
+def test_a_file_elsewhere_is_refused(url: str) -> None:
+    """It is not taken for a path of this host."""
+    with pytest.raises(ConfigurationError, match="not supported yet"):
+        File(url)
+
+
+@pytest.mark.parametrize("url", ["file://home/x", "file:", "file://localhost"])
+def test_a_file_url_of_another_host_is_refused(url: str) -> None:
+    """Two slashes for three are a common slip."""
+    with pytest.raises(ConfigurationError, match="three slashes"):
+        File(url)
+
+
+@pytest.mark.parametrize("kind", ["python", "bash", "join"])
+def test_a_future_is_no_default(kind: str) -> None:
+    """It would be made once, for all calls; on a pool the function could not travel with it."""
+    future: Future[int] = Future()
+
+    def total(xs: Any = (future,)) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"f\(xs=\.\.\.\).*give it in the call"):
+        Specials(total, kind, "f")

@@ -63,22 +63,22 @@ class App(Generic[P, R]):
         walltime = self._options.walltime
         self._specials = Specials(plain, self.kind, self._label, walltime)
         self._watched, self._first = self._specials.watched, self._specials.first
-        self._worker = _WORKERS[self.kind](plain, self._binds)
+        self._worker = self._inline = _WORKERS[self.kind](plain, self._binds)
         self._image = FunctionImage(plain, self.__name__)
         self._worker_image = FunctionImage(self._worker, self.__name__)
 
     @property
     def __shoal_function__(self) -> Callable[..., Any]:
         """What runs where a task calls this app; tells the capture rule that this object is one."""
-        return self._worker
+        return self._inline
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]: ...
 
     @overload
-    def __call__(self, *args: Any, **kwargs: Any) -> TaskFuture[R]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> TaskFuture[R]: ...
 
-    def __call__(self, *args: Any, **kwargs: Any) -> TaskFuture[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> TaskFuture[R]:
         """Submit one call to the session; inside a task, run it in place.
 
         Arguments may be futures, also nested in others; special keywords are read as :mod:`shoal.apps` tells.
@@ -87,7 +87,7 @@ class App(Generic[P, R]):
             ShoalError: the call cannot become a task; nothing was submitted.
         """
         if in_task():
-            return InlineApp(self._worker)(*args, **kwargs)  # type: ignore[return-value]
+            return InlineApp(self._inline)(*args, **kwargs)  # type: ignore[return-value]
         try:
             session = self._session or current(start=True)
             if len(args) > self._first or (kwargs and not self._watched.isdisjoint(kwargs)):
@@ -97,7 +97,7 @@ class App(Generic[P, R]):
             raise error.with_traceback(None) from None  # the caller's line and the sentence, not our insides
 
     def map(
-        self, *iterables: Iterable[Any], chunksize: int | Literal["auto"] = "auto", **fixed: Any
+        self, /, *iterables: Iterable[Any], chunksize: int | Literal["auto"] = "auto", **fixed: Any
     ) -> list[ValueFuture[R]]:
         """Call the app for the elements of iterables, side by side as the built-in ``map`` does.
 
@@ -160,7 +160,8 @@ class App(Generic[P, R]):
             image = self._worker_image
             kwargs = {**kwargs, PLAN: plan}
             if options.cache:
-                kwargs[PLAN], kwargs[KEY] = plan.without_after(), plan.key()
+                plan = plan.ignoring(options.ignore_for_cache)
+                kwargs[PLAN], kwargs[KEY] = plan.without_after(), plan.key(options.ignore_for_cache)
                 changes["ignore_for_cache"] = (*options.ignore_for_cache, PLAN)
         return image, kwargs, msgspec.structs.replace(options, **changes) if changes else options
 
@@ -204,7 +205,9 @@ class BashApp(App[P, int]):
 
     def __init__(self, function: Callable[P, Any], **options: Any) -> None:
         super().__init__(function, **options)
-        self._first = -1  # each call has a plan
+        self._first = -1  # each call has a plan, which tells the walltime; in a task there is none
+        if self._options.walltime:
+            self._inline = bash_function(self.__wrapped__, self._binds, self._options.walltime)
 
 
 class JoinApp(App[P, R]):
@@ -212,6 +215,10 @@ class JoinApp(App[P, R]):
 
     decorator = "join_app"
     kind = "join"
+
+    def __init__(self, function: Callable[P, Any], **options: Any) -> None:
+        super().__init__(function, **options)
+        self._image = self._worker_image  # what the body returns is looked at
 
 
 _WORKERS: dict[str, Callable[[Callable[..., Any], str], Callable[..., Any]]] = {
@@ -235,17 +242,17 @@ class BoundApp(Generic[P, R]):
         self.__wrapped__ = MethodType(app.__wrapped__, instance)
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]: ...
 
     @overload
-    def __call__(self, *args: Any, **kwargs: Any) -> TaskFuture[R]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> TaskFuture[R]: ...
 
-    def __call__(self, *args: Any, **kwargs: Any) -> TaskFuture[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> TaskFuture[R]:
         """Submit one call, as the app does."""
         return self.__func__(self.__self__, *args, **kwargs)
 
     def map(
-        self, *iterables: Iterable[Any], chunksize: int | Literal["auto"] = "auto", **fixed: Any
+        self, /, *iterables: Iterable[Any], chunksize: int | Literal["auto"] = "auto", **fixed: Any
     ) -> list[ValueFuture[R]]:
         """Call it for the elements of iterables, as :meth:`App.map` does."""
         columns = list(zip(*iterables, strict=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, SupportsIndex
 
 import msgspec
 
@@ -38,16 +38,16 @@ class Chunks:
         if not iterables:
             raise ConfigurationError(f"{decorator}.map()", iterables, "give something to go through, as in f.map(xs)")
         for iterable in iterables:
-            if not isinstance(iterable, Iterable):
+            if not isinstance(iterable, Iterable) and not hasattr(type(iterable), "__getitem__"):
                 fix = "give something to go through; what is the same for all calls goes by name"
                 raise ConfigurationError(f"{decorator}.map(...)", iterable, fix)
-        right = isinstance(chunksize, int) and not isinstance(chunksize, bool) and chunksize >= 1
-        if not right and chunksize != "auto":
+        size = int(chunksize) if isinstance(chunksize, SupportsIndex) and not isinstance(chunksize, bool) else 0
+        if size < 1 and chunksize != "auto":
             raise ConfigurationError(
                 f"{decorator}.map(chunksize=...)", chunksize, "use a whole number above 0, or 'auto'"
             )
         self.items = list(zip(*iterables, strict=False))
-        self.size = chunksize if isinstance(chunksize, int) else -(-len(self.items) // _MOST)
+        self.size = size or -(-len(self.items) // _MOST)
 
     @property
     def single(self) -> bool:

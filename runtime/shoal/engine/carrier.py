@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from shoal.containers import replace_futures
-from shoal.engine.inputs import failed_among, foreign_end, join_failed, look_at, one_line, skipped, value_id
+from shoal.engine.inputs import failed_among, foreign_end, has_names, join_failed, look_at, one_line, skipped, value_id
 from shoal.engine.pressure import Pressure
 from shoal.engine.retrying import RetryPolicy
 from shoal.engine.tasks import Unfinished
@@ -23,13 +23,13 @@ from shoal.events import (
     TaskSubmitted,
 )
 from shoal.executors.executor import Attempt, Call, Ended, Executor, Prepared
-from shoal.futures import Owner, TaskFuture, ValueFuture
+from shoal.futures import DataFuture, Owner, TaskFuture, ValueFuture
 from shoal.graph import commands as graph
 from shoal.graph.machine import GraphMachine
 from shoal.graph.states import TaskState
 from shoal.memoizing import Memoizer
 from shoal.options import PLAIN, TaskOptions
-from shoal.outcome import Failure, Held, Outcome, Packed, Raised, Woven
+from shoal.outcome import Failure, Held, Outcome, Raised, Woven
 from shoal.place import enter_body, forks, parent_task
 from shoal.record.log import LogWriter
 from shoal.timers import call_later
@@ -129,6 +129,8 @@ class Carrier(Owner):
                 self._tasks[tid] = Unfinished(future, prepared, executor, options, inputs, on_output, key, parent)
                 if options is not PLAIN:
                     self._begin(tid, future, prepared, options)
+                if parent >= 0:
+                    self._note_made(tid, parent)
                 waiting, failed = look_at(inputs) if inputs else ((), None)
                 self._log.append(
                     TaskSubmitted(
@@ -149,6 +151,13 @@ class Carrier(Owner):
             future.prints_to(*options.paths)
         if options.join:
             prepared.context.run(enter_body, self.session, tid)
+
+    def _note_made(self, tid: int, parent: int) -> None:
+        join = self._tasks.get(parent)
+        if join is not None:
+            if join.made is None:
+                join.made = []
+            join.made.append(tid)
 
     def _take_back(self, tid: int) -> None:
         """A submission was interrupted: nobody will hold its future, so nobody may wait for it."""
@@ -220,6 +229,8 @@ class Carrier(Owner):
                 call_later(command.seconds, self._delay_over, tid, command.attempt)  # type: ignore[union-attr]
             else:
                 task.executor.cancel(tid, command.attempt)  # type: ignore[union-attr]
+        if launches:
+            self._pressure.stuck = False
         if len(launches) == 1:
             launches[0][0].launch([launches[0][1]])
         elif launches:
@@ -256,14 +267,15 @@ class Carrier(Owner):
             outcome = _woven(task)
         elif command.state is TaskState.FAILED:
             joining = command.cause is not None
-            outcome = join_failed(future, task.sources, command.cause) if joining else task.failure
+            outcome = join_failed(task.sources, command.cause) if joining else task.failure
             future.tell_story(task.story)
         elif command.state is TaskState.SKIPPED:
             outcome = skipped(task.inputs, command.cause)
         else:
             outcome = None if self._closed is None else Raised(self._closed)
         for output in _outputs(future):
-            output.settle(outcome)
+            is_file = command.state is DONE and isinstance(output, DataFuture)
+            output.settle(Held(output.file_obj) if is_file else outcome)
         future.settle(outcome)
         self._log.append(TaskEnded(time.time(), command.tid, command.state.name.lower(), one_line(outcome)))
         if task.key is not None:
@@ -305,7 +317,10 @@ def _woven(task: Unfinished) -> Outcome:
     """The value of a join: what its body returned, with values where futures stood."""
     tree, sources = task.joined
     if isinstance(tree, Future):
-        outcome = sources[id(tree)].outcome
-        if type(outcome) is Packed:
-            return outcome
-    return Woven(lambda: replace_futures(tree, lambda future: sources[id(future)].result()))
+        source = sources[id(tree)]
+        if not has_names(source):
+            return source.outcome  # type: ignore[no-any-return]
+    return Woven(
+        lambda: replace_futures(tree, lambda future: sources[id(future)].result()),
+        [source.outcome for source in task.sources],
+    )

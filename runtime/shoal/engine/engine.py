@@ -6,6 +6,7 @@ executors report becomes facts again. One lock orders it all; users' code never 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -94,12 +95,15 @@ class Engine(Carrier):
 
     def _judge(self, tid: int, attempt: int, failure: Failure | Raised) -> None:
         """Ask the user's handler what a failure costs; on the callback thread."""
-        error = failure.error if isinstance(failure, Raised) else self.load_failure(failure)
-        cost = self._policy.cost(error, self.record_of(tid))
-        with self._lock:
-            task = self._tasks.get(tid)
-            if task is not None:
-                self._fail(tid, attempt, task, cost, False)
+        cost = math.inf
+        try:
+            error = failure.error if isinstance(failure, Raised) else self.load_failure(failure)
+            cost = self._policy.cost(error, self.record_of(tid))
+        finally:  # whatever comes between, the task is answered
+            with self._lock:
+                task = self._tasks.get(tid)
+                if task is not None:
+                    self._fail(tid, attempt, task, cost, False)
 
     def _fail(self, tid: int, attempt: int, task: Unfinished, cost: float, final: bool) -> None:
         delay = self._policy.delay(task.options, attempt)
@@ -170,18 +174,24 @@ class Engine(Carrier):
             task = self._tasks.get(tid)
             if task is None:
                 return False
-            attempt = self._machine.attempt(tid)
-            stopped = True
-            if attempt and task.executor is not None:
-                stopped = task.executor.cancel(tid, attempt)
-                if task.key is not None:
-                    self.memoizer.forget(tid)
-            self._carry_out(self._machine.handle(graph.CancelRequested(tid, stopped)))
-            for source in task.sources:  # what its body made is wanted by nobody else
-                child = self._tasks.get(source.tid)
-                if child is not None and child.parent == tid:
-                    self.request_cancel(source.tid)
+            self._cancel(tid, task)
+            made = [*(task.made or ())] if task.future.cancelled() else []
+            for child in made:  # grows while it is gone through: what bodies made is wanted by nobody else
+                its = self._tasks.get(child)
+                if its is not None:
+                    self._cancel(child, its)
+                    made += its.made or ()
             return task.future.cancelled()
+
+    def _cancel(self, tid: int, task: Unfinished) -> None:
+        """Cancel a task, unless it runs where it cannot be stopped."""
+        attempt = self._machine.attempt(tid)
+        stopped = True
+        if attempt and task.executor is not None:
+            stopped = task.executor.cancel(tid, attempt)
+            if task.key is not None:
+                self.memoizer.forget(tid)
+        self._carry_out(self._machine.handle(graph.CancelRequested(tid, stopped)))
 
     def record_of(self, tid: int) -> Any:
         """What the run's record knows of a task."""
@@ -218,4 +228,4 @@ class Engine(Carrier):
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    print(text, file=sys.stderr)

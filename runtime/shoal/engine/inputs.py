@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
-from shoal.errors import ShoalError
+from shoal.executors.calling import outcome_of
 from shoal.executors.executor import Ended
 from shoal.futures import DataFuture, OutputFuture, TaskFuture, ValueFuture
-from shoal.outcome import Held, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
+from shoal.outcome import Failure, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
 from shoal.task import WHOLE, ValueId
 
-__all__ = ["failed_among", "foreign_end", "join_failed", "look_at", "one_line", "skipped", "value_id"]
+__all__ = ["failed_among", "foreign_end", "has_names", "join_failed", "look_at", "one_line", "skipped", "value_id"]
 
 
 def look_at(inputs: Sequence[ValueFuture[Any]]) -> tuple[tuple[int, ...], int | None]:
@@ -37,54 +37,59 @@ def failed_among(inputs: Sequence[ValueFuture[Any]]) -> int | None:
     return None
 
 
+def has_names(future: ValueFuture[Any]) -> bool:
+    """Whether it stands for the mapping of a task's named outputs."""
+    return isinstance(future, TaskFuture) and bool(future.outputs) and not isinstance(future.outputs, list)
+
+
 def value_id(future: ValueFuture[Any]) -> ValueId:
     """The value that a future stands for, as the log names it."""
     if isinstance(future, OutputFuture):
         return ValueId(future.tid, future.index)
-    named = isinstance(future, TaskFuture) and future.outputs and not isinstance(future.outputs, list)
-    return ValueId(future.tid, WHOLE if named or isinstance(future, DataFuture) else 0)
+    return ValueId(future.tid, WHOLE if isinstance(future, DataFuture) or has_names(future) else 0)
 
 
 def skipped(inputs: Sequence[ValueFuture[Any]], cause: int | None) -> Skipped:
     """How a task ends for which task ``cause`` among its inputs has no value."""
     source = next(f for f in inputs if f.tid == cause and not isinstance(f.outcome, Value))
-    outcome = source.outcome
-    assert not isinstance(outcome, Value), "a task is skipped for an input without a value"
-    if isinstance(outcome, Skipped):
-        return Skipped(outcome.root, (source.describe(), *outcome.path))
-    if outcome is None:
-        outcome = Raised(CancelledError(f"{source.describe()} was cancelled"))
-    return Skipped(outcome, (source.describe(),))
+    outcome = _reason(source)
+    return outcome.of(source.describe()) if isinstance(outcome, Skipped) else Skipped(outcome, (source.describe(),))
 
 
-def join_failed(future: TaskFuture[Any], sources: Sequence[ValueFuture[Any]], cause: int | None) -> JoinFailed:
+def join_failed(sources: Sequence[ValueFuture[Any]], cause: int | None) -> JoinFailed:
     """How a join ends that waited for ``sources``, of which task ``cause`` has no value."""
     failed = [f for f in sources if f.done() and not isinstance(f.outcome, Value)]
     if not failed:
-        reason = (
-            f"it returned the future of {next(f for f in sources if f.tid == cause).describe()}, which waits for it"
-        )
-        return JoinFailed(future.describe(), Raised(RuntimeError(reason)), (reason,))
+        source = next(f for f in sources if f.tid == cause).describe()
+        reason = f"it returned the future of {source}, which waits for it"
+        return JoinFailed(source, Raised(RuntimeError(reason)), (reason,))
     failed.sort(key=lambda f: f.tid != cause)
-    roots = [f.outcome or Raised(CancelledError(f"{f.describe()} was cancelled")) for f in failed]
-    told = [f"{f.describe()}: {in_one_line(root)}" for f, root in zip(failed, roots, strict=True)]  # type: ignore[arg-type]
-    return JoinFailed(future.describe(), roots[0], tuple(told))  # type: ignore[arg-type]
+    roots = [_reason(f) for f in failed]
+    told = [f"{f.describe()}: {_line(root)}" for f, root in zip(failed, roots, strict=True)]
+    return JoinFailed(failed[0].describe(), roots[0], tuple(told))
+
+
+def _reason(future: ValueFuture[Any]) -> Failure | Raised | Skipped | JoinFailed:
+    """Why a future that is over has no value."""
+    outcome = future.outcome
+    assert not isinstance(outcome, Value), "it has none"
+    return Raised(CancelledError(f"{future.describe()} was cancelled")) if outcome is None else outcome
+
+
+def _line(outcome: Failure | Raised | Skipped | JoinFailed) -> str:
+    """In one line; of a join that failed, why what it joined did."""
+    return in_one_line(outcome.origin if isinstance(outcome, JoinFailed) else outcome)
 
 
 def foreign_end(tid: int, future: Future[Any]) -> Ended:
     """How a future that is not of this session ended, as the end of its stand-in's only attempt."""
-    if future.cancelled():
-        return Ended(tid, 1, (), Raised(CancelledError("the future was cancelled")), final=True)
     outcome = future.outcome if isinstance(future, ValueFuture) else None
-    if isinstance(outcome, Packed):
-        return Ended(tid, 1, (outcome,))
-    error = future.exception()
-    if error is None:
-        try:
-            return Ended(tid, 1, (Held(future.result()),))
-        except ShoalError as unreadable:
-            error = unreadable
-    return Ended(tid, 1, (), Raised(error), final=True)
+    end = outcome if isinstance(outcome, Packed) else outcome_of(future.result)
+    if not isinstance(end, Raised):
+        return Ended(tid, 1, (end,))
+    if future.cancelled():
+        end = Raised(CancelledError("the future was cancelled"))
+    return Ended(tid, 1, (), end, final=True)
 
 
 def one_line(outcome: Outcome | None) -> str:

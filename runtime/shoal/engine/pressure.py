@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from shoal.callbacks import on_callback_thread
+from shoal.callbacks import call_back, on_callback_thread
 from shoal.place import in_body, in_task
 
 __all__ = ["Pressure"]
@@ -36,6 +36,8 @@ class Pressure:
         self.limit = limit
         self.held = 0
         """Threads held now."""
+        self.stuck = False
+        """Whether no task can end without somebody's doing; so until the next one is launched."""
         self._room, self._unfinished, self._moving = room, unfinished, moving
         self._low = limit - max(1, limit // 20)
         self._said = False
@@ -51,7 +53,7 @@ class Pressure:
         That is: in a task, in the body of a join app, in a callback, and on the thread of an event loop, unless that runs a
         notebook's cell. Who is held is let go when no task can end without it.
         """
-        if not _may_wait():
+        if self.stuck or not _may_wait():
             return
         began = time.monotonic()
         with self._room:
@@ -59,17 +61,19 @@ class Pressure:
             try:
                 if self._unfinished() < self.limit:
                     return  # futures of other libraries stand among them
-                while self._unfinished() > self._low:
-                    if not self._room.wait(_LOOK_EVERY) and not self._moving():
-                        return
+                while self._unfinished() > self._low and not self.stuck:
+                    if not self._room.wait(_LOOK_EVERY):
+                        self.stuck = not self._moving()
                     if not self._said and time.monotonic() - began > _SAY_AFTER:
                         self._said = True
-                        sys.stderr.write(
-                            f"Shoal: {self.limit:,} tasks are unfinished; further submissions wait for room "
-                            "(Config.max_outstanding).\n"
-                        )
+                        call_back(_say, self.limit)
             finally:
                 self.held -= 1
+
+
+def _say(limit: int) -> None:
+    text = f"Shoal: {limit:,} tasks are unfinished; further submissions wait for room (Config.max_outstanding)."
+    print(text, file=sys.stderr)
 
 
 def _may_wait() -> bool:

@@ -30,6 +30,7 @@ class Unfinished(msgspec.Struct, gc=False):
         story: a line for each attempt that failed before.
         joined: what its function returned, with the futures in it, while it waits for these.
         sources: the futures that it joins.
+        made: the tasks that its body has made.
     """
 
     future: TaskFuture[Any]
@@ -44,3 +45,4 @@ class Unfinished(msgspec.Struct, gc=False):
     story: tuple[str, ...] = ()
     joined: Any = None
     sources: Sequence[ValueFuture[Any]] = ()
+    made: list[int] | None = None

@@ -6,6 +6,7 @@ import contextvars
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,9 +20,16 @@ from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.place import enter_task, enter_thread
 from shoal.resources import Resources
 from shoal.spec import Spec
+from shoal.timers import call_later
 from shoal.wire.messages import ManagerStatus, PoolStatus
 
 __all__ = ["PreparedThreadCall", "ThreadPoolExecutor", "Threads"]
+
+_LOOK_EVERY = 0.2
+"""Seconds between looks whether bodies wait for others that have no thread."""
+
+_MORE = 64
+"""Threads that are added at once for such bodies."""
 
 
 class ThreadPoolExecutor(Spec, frozen=True, tag="threads"):
@@ -71,15 +79,19 @@ class Threads:
         self.label = spec.label
         self._max = spec.max_threads
         self._tasks = tasks
-        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._limit = spec.max_threads
+        self._tokens: SimpleQueue[bool] = SimpleQueue()
+        """One for each attempt in the lines; False ends a thread."""
+        self._lines: dict[int, deque[tuple[int, int]]] = {}
+        """What waits, by priority; cancelled attempts stay in line."""
+        self._waiting: dict[tuple[int, int], Attempt] = {}
+        self._executing: set[tuple[int, int]] = set()
         self._threads: list[threading.Thread] = []
         self._sink: Sink
         self._started = time.time()
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[int, int], Attempt] = {}
-        self._done = 0
-        self._executing: set[tuple[int, int]] = set()
-        self._closed = False
+        self._taken = self._done = 0
+        self._watched = self._closed = False
 
     def start(self, sink: Sink, folder: Path) -> None:
         """Begin."""
@@ -100,14 +112,40 @@ class Threads:
         """Queue the attempts on the threads, of which there are as many as are needed."""
         with self._lock:
             for attempt in attempts:
-                self._waiting[attempt.tid, attempt.attempt] = attempt
-                self._queue.put(attempt)
-            wanted = min(self._max, len(self._waiting) + len(self._executing))
-            while len(self._threads) < wanted and not self._closed:
-                # daemons: a task that runs on must not keep the interpreter from its end
-                name = f"shoal-{self.label}-{len(self._threads)}"
-                self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+                resources = attempt.prepared.call.resources
+                priority = 0 if resources is None else resources.priority
+                key = attempt.tid, attempt.attempt
+                self._tokens.put(True)  # first: Ctrl-C may come between, and one too many does no harm
+                self._waiting[key] = attempt
+                self._lines.setdefault(priority, deque()).append(key)
+            self._start_threads()
+            if not self._tasks and not self._watched and len(self._waiting) + len(self._executing) > self._limit:
+                self._watched = True
+                call_later(_LOOK_EVERY, self._look, self._taken)
+
+    def _start_threads(self) -> None:
+        wanted = min(self._limit, len(self._waiting) + len(self._executing))
+        while len(self._threads) < wanted and not self._closed:
+            # daemons: a task that runs on must not keep the interpreter from its end
+            name = f"shoal-{self.label}-{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            try:
                 self._threads[-1].start()
+            except RuntimeError:  # the system gives no more
+                del self._threads[-1]
+                if not self._threads:
+                    raise
+                return
+
+    def _look(self, taken: int) -> None:
+        """Add threads if none was free for a while: bodies may wait inside for others, which would then wait for ever."""
+        with self._lock:
+            self._watched = bool(self._waiting) and not self._closed
+            if self._watched:
+                if taken == self._taken:
+                    self._limit = len(self._threads) + _MORE
+                    self._start_threads()
+                call_later(_LOOK_EVERY, self._look, self._taken)
 
     def cancel(self, tid: int, attempt: int) -> bool:
         """Take an attempt out of the queue; one that runs cannot be stopped."""
@@ -149,18 +187,34 @@ class Threads:
         with self._lock:
             self._closed = True
             self._waiting.clear()
+            self._lines.clear()
         for _ in self._threads:
-            self._queue.put(None)
+            self._tokens.put(False)
 
     def _work(self) -> None:
         if self._tasks:
             enter_thread()
-        while (attempt := self._queue.get()) is not None:
-            with self._lock:
-                if self._waiting.pop((attempt.tid, attempt.attempt), None) is None:
-                    continue  # dropped
-                self._executing.add((attempt.tid, attempt.attempt))
-            attempt.prepared.context.copy().run(self._run, attempt)
+        while self._tokens.get():
+            attempt = self._take()
+            if attempt is not None:
+                attempt.prepared.context.copy().run(self._run, attempt)
+            del attempt  # a thread that waits keeps nothing alive
+
+    def _take(self) -> Attempt | None:
+        """The attempt that is next; None if it was cancelled."""
+        with self._lock:
+            if not self._lines:
+                return None
+            first = max(self._lines)
+            line = self._lines[first]
+            key = line.popleft()
+            if not line:
+                del self._lines[first]
+            attempt = self._waiting.pop(key, None)
+            if attempt is not None:
+                self._executing.add(key)
+                self._taken += 1
+            return attempt
 
     def _run(self, attempt: Attempt) -> None:
         enter_task(attempt.tid)

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Iterator
 from functools import reduce
 from operator import or_
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from shoal.memo.frames import ATOMS, blob, bundle, digest, frame
-from shoal.memo.origins import normalise
+from shoal.serialize.modules import members
 
-__all__ = ["code_digest"]
+__all__ = ["code_digest", "normalise", "strangers"]
 
 _FUTURES = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
 _MANY_CODES, _MANY_FILES = 4096, 256
@@ -109,6 +109,35 @@ def _undecorated(tree: ast.AST) -> ast.AST:
     bare = type(tree)(**dict(ast.iter_fields(tree)))
     bare.decorator_list = []
     return bare
+
+
+def normalise(tree: ast.AST) -> Any:
+    """Take the docstrings out of a tree, in place; returns it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+# --------------------------------------------------------------------------- modules
+
+
+def strangers(module: ModuleType, text: str, filename: str) -> list[bytes]:
+    """Functions of a loaded module that its text does not say: it was edited since, and not loaded anew.
+
+    Args:
+        module: it.
+        text: its source as it is now.
+        filename: where that is.
+    """
+    try:
+        said = {_bytecode(code) for code in _codes_in(compile(text, filename, "exec", dont_inherit=True))}
+    except (SyntaxError, ValueError, RecursionError):
+        said = set()
+    held = [item for item in members(module) if isinstance(item, CodeType) and item.co_filename == filename]
+    return sorted(set(map(_bytecode, held)) - said)
 
 
 # --------------------------------------------------------------------------- by bytecode

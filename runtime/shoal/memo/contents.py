@@ -34,9 +34,9 @@ def file_digest(path: str) -> bytes | None:
             return known[1]
         with open(path, "rb") as file:  # noqa: PTH123
             found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest()
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return None
-    if time.time() - status.st_mtime > _SETTLED:
+    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
         with _lock:
             if len(_known) >= _MANY:
                 _known.clear()

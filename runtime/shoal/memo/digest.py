@@ -18,13 +18,13 @@ from shoal.files import File
 from shoal.memo.frames import ATOMS, blob, digest, flat, frame
 from shoal.memo.functions import Known, Record, Records, class_steps, function_steps, record_of
 from shoal.memo.kinds import steps_for
-from shoal.memo.origins import reference_to
+from shoal.memo.origins import reference_to, refresh
 from shoal.memo.steps import Steps, Undigestible
 from shoal.serialize.pickling import attempt
 from shoal.serialize.reducers import is_future
 from shoal.serialize.references import reference
 
-__all__ = ["Digester", "Futures", "content_digest", "id_for_memo"]
+__all__ = ["Digester", "Futures", "content", "content_digest", "id_for_memo"]
 
 _TANGLED = 20_000
 """So many objects met more than once on ways that lead back to them are too many."""
@@ -82,6 +82,7 @@ class Digester:
         self._path: dict[int, int] = {}
         self._stack: list[_Level] = []
         self._loose = 0
+        self._version = refresh()
 
     def encode(self, obj: Any) -> bytes:
         """The encoding of an object.
@@ -188,7 +189,7 @@ class Digester:
         names = reference(obj)
         if names is not None:
             return reference_to(*names), None
-        record = record_of(obj, self._records)
+        record = record_of(obj, self._records, self._version)
         if record.known is not None and not self._numbered and self._holds(record.known):
             return record.known.encoding, None
         return (function_steps(record) if kind is FunctionType else class_steps(obj)), record
@@ -206,8 +207,17 @@ def content_digest(obj: Any) -> bytes:
     Raises:
         NotMemoizable: the object, or something in it, has none.
     """
+    return digest(content(obj))
+
+
+def content(obj: Any) -> bytes:
+    """The encoding of an object's content, as it stands for the object in what contains it.
+
+    Raises:
+        NotMemoizable: the object, or something in it, has none.
+    """
     try:
-        return digest(Digester().encode(obj))
+        return Digester().encode(obj)
     except Undigestible as refused:
         raise NotMemoizable(refused.what or "the object", refused.type_name, refused.reason) from None
 

@@ -7,6 +7,7 @@ is there anything to digest again.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from shoal.memo.code import code_digest
 from shoal.memo.frames import ATOMS, blob, bundle, frame
-from shoal.memo.origins import is_packaged, origin, reference_to, refresh
+from shoal.memo.origins import is_packaged, origin, reference_to
 from shoal.memo.steps import Steps, Undigestible, each
 from shoal.serialize.layout import Target
 from shoal.serialize.places import Kind, Place, Walk
@@ -28,7 +29,7 @@ _PASSED_OVER = frozenset(
         "__slotnames__", "_abc_impl", "__annotations_cache__",
     }
 )  # fmt: skip
-_DISPATCH_CACHE = frozenset({"cache_token", "dispatch_cache"})
+_DISPATCH_CACHE = frozenset({"cache_token", "dispatch_cache", "_clear_cache"})
 _LINKS = {Kind.FUNCTION: b"function", Kind.APP: b"app"}
 
 
@@ -53,6 +54,7 @@ class Record:
 
     Args:
         obj: the function or class.
+        version: of the modules that are edited here, see :func:`~shoal.memo.origins.refresh`.
 
     Attributes:
         walk: what it reaches.
@@ -64,15 +66,15 @@ class Record:
 
     __slots__ = ("known", "loaded", "static", "turn", "values", "version", "walk")
 
-    def __init__(self, obj: Any) -> None:
+    def __init__(self, obj: Any, version: int) -> None:
         self.turn = 0
-        self.look(obj)
+        self.look(obj, version)
 
-    def look(self, obj: Any) -> None:
+    def look(self, obj: Any, version: int) -> None:
         """Walk anew."""
         self.known: Known | None = None
         self.turn += 1
-        self.version, self.loaded = refresh(), len(sys.modules)
+        self.version, self.loaded = version, len(sys.modules)
         self.walk = walk = Walk(obj)
         walk.sealed = True
         packaged = [_is_of_package(space) for space in walk.namespaces]
@@ -82,15 +84,15 @@ class Record:
             p for p in walk.values if not ((p.target is Target.NAMESPACE and packaged[p.index]) or _is_cache(walk, p))
         ]
 
-    def freshen(self, obj: Any) -> None:
+    def freshen(self, obj: Any, version: int) -> None:
         """Take in what was rebound since the last time."""
-        if self.version != refresh() or self.loaded != len(sys.modules):
-            self.look(obj)
+        if self.version != version or self.loaded != len(sys.modules):
+            self.look(obj, version)
         elif not self.walk.same():
             self.known = None
             self.turn += 1
             if not self.walk.update():
-                self.look(obj)
+                self.look(obj, version)
 
     def settle(self, known: Known, turn: int) -> None:
         """Keep an encoding that was begun in ``turn``, if it holds until something is rebound."""
@@ -102,14 +104,12 @@ class Record:
 def _is_of_package(space: dict[str, Any]) -> bool:
     """Whether a namespace is that of an installed module: not one of that name that was made otherwise."""
     name = space.get("__name__")
-    return isinstance(name, str) and vars(sys.modules.get(name, object())) is space and is_packaged(name)
+    return isinstance(name, str) and getattr(sys.modules.get(name), "__dict__", None) is space and is_packaged(name)
 
 
 def _is_cache(walk: Walk, place: Place) -> bool:
     """Whether a place holds what ``functools.singledispatch`` found out, which grows by mere calls."""
-    if place.target is not Target.CELL or place.key not in _DISPATCH_CACHE:
-        return False
-    return walk.functions[place.owner].__module__ == "functools"
+    return place.key in _DISPATCH_CACHE and walk.functions[place.owner].__globals__ is vars(functools)
 
 
 Records = dict[int, tuple[Any, Record]]
@@ -119,14 +119,14 @@ _MANY = 256
 _lock = threading.RLock()
 
 
-def record_of(obj: Any, records: Records) -> Record:
+def record_of(obj: Any, records: Records, version: int) -> Record:
     """The record of a notebook function or class, up to date; in ``records`` for the next time."""
     with _lock:
         known = records.get(id(obj))
         if known is not None:
-            known[1].freshen(obj)
+            known[1].freshen(obj, version)
             return known[1]
-        record = Record(obj)
+        record = Record(obj, version)
         if len(records) >= _MANY:
             records.clear()
         records[id(obj)] = (obj, record)

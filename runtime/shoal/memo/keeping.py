@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -187,4 +188,4 @@ def _marks(partial: PartialKey) -> bytes | None:
 
 
 def _all_there(partial: PartialKey) -> bool:
-    return all(Path(path).exists() for path in (*partial.files, *partial.streams))
+    return all(os.path.exists(path) for path in (*partial.files, *partial.streams))  # noqa: PTH110 - raises nothing

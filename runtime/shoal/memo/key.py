@@ -22,6 +22,7 @@ from shoal.files import File
 from shoal.memo.digest import Digester, Futures
 from shoal.memo.frames import blob, bundle, digest, frame
 from shoal.memo.functions import Records
+from shoal.memo.gaps import Gaps, Part, filled
 from shoal.memo.steps import Undigestible
 
 __all__ = ["PartialKey", "finish_key", "start_key"]
@@ -38,14 +39,14 @@ class PartialKey(NamedTuple):
     """All of a key but the values of futures.
 
     Args:
-        digest: 32 bytes.
-        futures: those among the arguments, each once, in the order in which ``finish_key`` wants their values.
+        parts: what the key is made of, with gaps for the values.
+        futures: those among the arguments, in the order in which ``finish_key`` wants their values.
         label: the app's name.
         files: paths of the files that the task promises to make.
         streams: paths of the files that get what it prints.
     """
 
-    digest: bytes
+    parts: tuple[Part, ...]
     futures: tuple[Future[Any], ...]
     label: str
     files: tuple[str, ...] = ()
@@ -80,7 +81,10 @@ def start_key(  # noqa: PLR0913 - what a key is made of, each a thing of its own
         NotMemoizable: names the argument, or the captured variable, that has no digest.
     """
     futures: Futures = {}
-    digester = Digester(futures, records=records)
+    hidden: Futures = {}  # in what has no gaps
+    digester = Digester(hidden, records=records)
+    gaps = Gaps(digester.encode, futures)
+    parts: list[Part]
     try:
         parts = [_VERSION, *_environment(environment), digester.encode(function)]
     except Undigestible as refused:
@@ -93,15 +97,21 @@ def start_key(  # noqa: PLR0913 - what a key is made of, each a thing of its own
         promised = name == "outputs"
         if promised:
             files = tuple(_paths(value))
+        parts.append(blob(b"argument", name.encode()))
         try:
-            encoding = (Digester(futures, outputs=True, records=records) if promised else digester).encode(value)
+            parts.append(
+                Digester(hidden, outputs=True, records=records).encode(value) if promised else gaps.part(value)
+            )
         except Undigestible as refused:
             what = f"argument {_shown(name)} of {label}"
             if refused.what:
                 what = f"{refused.what} ({what})"
             raise NotMemoizable(what, refused.type_name, refused.reason) from None
-        parts.append(blob(b"argument", name.encode()) + encoding)
-    return PartialKey(digest(bundle(b"call", parts)), tuple([future for _, future in futures.values()]), label, files)
+    if not futures and not hidden:
+        return PartialKey((_of(parts, ()),), (), label, files)
+    whose = [future for _, future in (*futures.values(), *hidden.values())]
+    parts.extend(range(len(futures), len(whose)))
+    return PartialKey(tuple(parts), tuple(whose), label, files)
 
 
 def finish_key(partial: PartialKey, values: Sequence[bytes]) -> bytes:
@@ -109,9 +119,13 @@ def finish_key(partial: PartialKey, values: Sequence[bytes]) -> bytes:
 
     Args:
         partial: its beginning.
-        values: a digest of the value of each of ``partial.futures``, in order.
+        values: the encoding of the value of each of ``partial.futures``, in order.
     """
-    return digest(partial.digest + b"".join(values)) if values else partial.digest
+    return _of(partial.parts, values) if partial.futures else partial.parts[0]  # type: ignore[return-value]
+
+
+def _of(parts: Sequence[Part], values: Sequence[bytes]) -> bytes:
+    return digest(bundle(b"call", [filled(part, values) for part in parts]))
 
 
 # --------------------------------------------------------------------------- arguments

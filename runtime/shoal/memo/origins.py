@@ -17,14 +17,15 @@ from functools import cache
 from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
+from shoal.memo.code import normalise, strangers
 from shoal.memo.frames import blob, bundle, digest, frame
-from shoal.serialize.modules import local
+from shoal.memo.steps import Undigestible
+from shoal.serialize.modules import Loaded, local
 from shoal.serialize.references import meet
 
-__all__ = ["is_packaged", "normalise", "origin", "reference_to", "refresh", "version_of"]
+__all__ = ["is_packaged", "origin", "reference_to", "refresh", "version_of"]
 
 _PACKAGED = frozenset({"site-packages", "dist-packages"})
 _MAIN = ("__main__", "__mp_main__")
@@ -34,8 +35,7 @@ _OWN = frozenset({"shoal", "shoal_kernel", "shoal_lab"})
 class _Source(NamedTuple):
     """A module that is edited here, as it was when it was first looked at."""
 
-    module: ModuleType | None
-    spec: object
+    loaded: Loaded | None
     digest: bytes
     imports: tuple[str, ...]
 
@@ -67,8 +67,7 @@ def refresh() -> int:
 
 
 def _is_current(name: str, source: _Source) -> bool:
-    module = sys.modules.get(name)
-    return module is source.module and getattr(module, "__spec__", None) is source.spec
+    return name not in sys.modules if source.loaded is None else source.loaded.holds()
 
 
 def reference_to(module: str, qualname: str) -> bytes:
@@ -92,9 +91,9 @@ def is_packaged(module: str) -> bool:
         return False
     if top in sys.stdlib_module_names or top in _OWN:
         return True
-    path = _file_of(module)
+    path = _file_of(module) or (_file_of(top) if module in sys.modules else None)
     if path is None:
-        return module not in sys.modules  # it was made here, or there is none
+        return module not in sys.modules  # there is none
     return not _PACKAGED.isdisjoint(Path(path).parts) or Path(path).is_relative_to(_stdlib())
 
 
@@ -166,16 +165,20 @@ def _source_of(name: str) -> _Source:
         module = sys.modules.get(name)
         path = _file_of(name)
         text = _text_of(name, path)
-        package = name if path is not None and Path(path).name == "__init__.py" else name.rpartition(".")[0]
         tree = _parse(text)
+        imports: tuple[str, ...] = ()
         if tree is None:
-            known = _Source(module, getattr(module, "__spec__", None), _stamp(path), ())
+            if path is None and not hasattr(module, "__path__"):
+                raise Undigestible("module", f"the module {name} has no file, so what is in it cannot be told")
+            found = _stamp(path)
         else:
+            package = name if path is not None and Path(path).name == "__init__.py" else name.rpartition(".")[0]
             imports = tuple(dict.fromkeys(_imports(tree, package)))
-            known = _Source(
-                module, getattr(module, "__spec__", None), digest(ast.dump(normalise(tree)).encode()), imports
-            )
-        _sources[name] = known
+            # on threads what is loaded runs, even where the file has been edited since
+            others = () if module is None else strangers(module, text, path or name)
+            found = digest(ast.dump(normalise(tree)).encode("utf-8", "surrogatepass") + b"".join(others))
+        loaded = None if module is None else Loaded(name, module, path or "")
+        known = _sources[name] = _Source(loaded, found, imports)
     return known
 
 
@@ -224,13 +227,3 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             if base:
                 yield base
                 yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def normalise(tree: ast.AST) -> Any:
-    """Take the docstrings out of a tree, in place; returns it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree

@@ -38,7 +38,7 @@ _LEFT_OVER = 3600.0
 """Seconds after which a file that is still being written has been given up."""
 
 _LOOK_AGAIN = 256
-"""After so many results the store looks for what other processes have stored meanwhile."""
+"""After so many results, or a quarter of those that are there, the store looks for what other processes have stored."""
 
 _KEEP = 0.9
 """What is kept of the limit when it is reached."""
@@ -109,7 +109,7 @@ class MemoStore:
         self._tell = warn
         self._lock = threading.Lock()
         self._total: int | None = None
-        self._puts = 0
+        self._due = 0
         self._warned = False
         self._decoder = msgspec.msgpack.Decoder(_Header)
         self._check()
@@ -244,10 +244,10 @@ class MemoStore:
 
     def _grown(self, size: int) -> None:
         with self._lock:
-            self._puts += 1
+            self._due -= 1
             if self._total is not None:
                 self._total += size
-            if self._total is None or self._total > self.limit or self._puts % _LOOK_AGAIN == 0:
+            if self._total is None or self._total > self.limit or self._due <= 0:
                 self._shrink()
 
     def _shrink(self) -> None:
@@ -261,6 +261,7 @@ class MemoStore:
                 if total <= self.limit * _KEEP:
                     break
         self._total = total
+        self._due = max(_LOOK_AGAIN, len(seen) // 4)
 
     def _scan(self) -> Iterator[_Seen]:
         """Every file of a result; what others began and gave up is removed on the way."""
@@ -274,7 +275,12 @@ class MemoStore:
                 except OSError:
                     continue  # removed meanwhile
                 if not item.name.startswith("."):
-                    yield _Seen(status.st_mtime, status.st_size, Path(item.path))
+                    used = status.st_mtime
+                    if used > now + _LEFT_OVER:  # the clock was set back: without this it would outlast all that is new
+                        used = now
+                        with contextlib.suppress(OSError):
+                            os.utime(item.path, (now, now), follow_symlinks=False)
+                    yield _Seen(used, status.st_size, Path(item.path))
                 elif item.name.startswith(_SCRATCH) and now - status.st_mtime > _LEFT_OVER:
                     _remove(Path(item.path))
 

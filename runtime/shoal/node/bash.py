@@ -18,8 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import CoroutineType
 from typing import IO, Any
 
@@ -34,24 +34,43 @@ __all__ = ["bash_function", "call_bash"]
 _GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 
+_LOOK_EVERY = 86_400.0
+"""Seconds; poll waits no longer than some weeks."""
+
+_FOR_EVER = 1e9
+"""Seconds; timers go no further than some centuries."""
+
 _LONGEST = 100_000
 """Bytes of a command that are given as an argument; the kernel takes 128 kB."""
 
 
-def bash_function(function: Callable[..., Any], binds: str = "") -> Callable[..., int]:
+def bash_function(function: Callable[..., Any], binds: str = "", walltime: float = 0.0) -> Callable[..., int]:
     """A function that takes the arguments of a bash app, and runs the command that ``function`` returns.
 
     A closure, so that the capture rule follows it to ``function``.
+
+    Args:
+        function: the app's function.
+        binds: see :func:`~shoal.node.called.dressed`.
+        walltime: seconds for calls inside a task that do not say; 0.0 for none.
     """
 
     def run(*args: Any, **kwargs: Any) -> int:
-        return call_bash(function, args, kwargs)
+        return call_bash(function, args, kwargs, walltime)
 
     return dressed(run, function, binds)
 
 
-def call_bash(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def call_bash(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], walltime: float = 0.0
+) -> int:
     """Run one bash app: 0, or an error.
+
+    Args:
+        function: the app's function.
+        args: as given.
+        kwargs: as given, with the plan of the call, if the client has made one.
+        walltime: seconds, where neither a plan nor the call says; 0.0 for none.
 
     Raises:
         AppBadFormatting: the function returned no command.
@@ -61,13 +80,15 @@ def call_bash(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         MissingOutputs: it did not make what it promised.
     """
     began = time.monotonic()
-    args, kwargs, plan = take_plan(function, "bash", args, kwargs)
-    command = function(*args, **kwargs)
-    if type(command) is CoroutineType:
-        command = awaited(command)
-    if not isinstance(command, str):
-        raise AppBadFormatting(plan.name, described(command))
-    with opened(plan) as (out, err):
+    args, kwargs, plan = take_plan(function, "bash", args, kwargs, walltime)
+    with ExitStack() as stack:
+        with _alarm(plan, began):
+            command = function(*args, **kwargs)
+            if type(command) is CoroutineType:
+                command = awaited(command)
+            if not isinstance(command, str):
+                raise AppBadFormatting(plan.name, described(command))
+            out, err = stack.enter_context(opened(plan))
         shell: list[_Shell] = []
         outlets = None
         try:
@@ -83,6 +104,30 @@ def call_bash(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         raise BashExitFailure(plan.name, code, outlets.tail() if err is None else err.tail())
     check_outputs(plan)
     return 0
+
+
+@contextmanager
+def _alarm(plan: Plan, began: float) -> Iterator[None]:
+    """Interrupt at the walltime what comes before the command. Only the main thread, where a pool's tasks run, can be."""
+    if not plan.walltime or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise _too_long(plan)
+
+    former = signal.signal(signal.SIGALRM, ring)
+    left = max(began + plan.walltime - time.monotonic(), 1e-6)
+    timer = signal.setitimer(signal.ITIMER_REAL, min(left, _FOR_EVER))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if former is None else former)
+
+
+def _too_long(plan: Plan) -> AppTimeout:
+    return AppTimeout(plan.name, plan.walltime, f"{os.uname().nodename}/{os.getpid()}")
 
 
 def _target(file: Opened | None, stream: Any) -> IO[bytes] | int | None:
@@ -163,14 +208,14 @@ def _wait(plan: Plan, shell: _Shell, outlets: _Outlets, began: float) -> int:
             poll.register(fd, select.POLLIN)
         while True:
             left = began + plan.walltime - time.monotonic() if plan.walltime else None
-            found = poll.poll(None if left is None else max(0.0, math.ceil(left * 1000)))
+            found = poll.poll(None if left is None else math.ceil(1000 * min(max(left, 0.0), _LOOK_EVERY)))
             for fd, _ in found:
                 if fd != ended and not outlets.read(fd):
                     poll.unregister(fd)
             if any(fd == ended for fd, _ in found):
                 return shell.wait()
             if left is not None and left <= 0:
-                raise AppTimeout(plan.name, plan.walltime, f"{os.uname().nodename}/{os.getpid()}")
+                raise _too_long(plan)
     finally:
         os.close(ended)
 

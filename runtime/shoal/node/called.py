@@ -6,7 +6,7 @@ they do themselves is in functions that are imported where they arrive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from types import CoroutineType
@@ -14,7 +14,8 @@ from typing import Any
 
 from shoal.containers import replace_futures
 from shoal.node.led import check_outputs, redirected
-from shoal.node.special import PLAN, take_plan
+from shoal.node.special import PLAN, described, name_of, take_plan
+from shoal.place import enter_thread, in_task
 
 __all__ = ["awaited", "call_join", "call_python", "dressed", "join_function", "python_function"]
 
@@ -74,15 +75,24 @@ def call_python(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 
 
 def call_join(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call the body of a join app. Inside a task the apps that it calls run there, and their values take their places."""
-    entered = PLAN in kwargs
-    args, kwargs, _ = take_plan(function, "join", args, kwargs)
+    """Call the body of a join app. Inside a task the apps that it calls run there, and their values take their places.
+
+    Raises:
+        TypeError: it returned something that gives futures one by one: they would never be waited for.
+    """
+    inside = in_task()
+    if inside or PLAN in kwargs:
+        args, kwargs, _ = take_plan(function, "join", args, kwargs)
     value = function(*args, **kwargs)
-    if entered:
-        return value  # the session waits for what is in it
     if type(value) is CoroutineType:
         value = awaited(value)
-    return replace_futures(value, lambda future: future.result())
+    if isinstance(value, Iterator | AsyncIterator):
+        what = f"join_app {name_of(function)} returned {described(value).removeprefix('not ')}"
+        raise TypeError(
+            f"{what}: return a list, as in list(...) or [... for ...], so that its futures can be waited for"
+        )
+    # elsewhere the session waits for what is in it
+    return replace_futures(value, lambda future: future.result()) if inside else value
 
 
 def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -93,5 +103,5 @@ def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1, initializer=enter_thread if in_task() else None) as thread:
         return thread.submit(copy_context().run, asyncio.run, coroutine).result()

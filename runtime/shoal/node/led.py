@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from shoal.errors import BadStdStreamFile, MissingOutputs
+from shoal.errors import AppTimeout, BadStdStreamFile, MissingOutputs
 from shoal.node.special import Plan, Stream
 
 __all__ = ["TAIL", "Opened", "check_outputs", "opened", "redirected"]
@@ -39,7 +39,7 @@ class Opened(NamedTuple):
             with Path(self.path).open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(self.start, size - TAIL))
-                return file.read().decode(errors="replace")
+                return file.read(TAIL).decode(errors="replace")
         except OSError:
             return ""
 
@@ -67,6 +67,8 @@ def _open(name: str, stream: Stream, stack: ExitStack) -> Opened:
         Path(stream.path).parent.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context(io.FileIO(stream.path, stream.mode))
         return Opened(stream.path, file, os.fstat(file.fileno()).st_size)
+    except AppTimeout:  # an OSError, too: a pipe that nobody reads
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadStdStreamFile(name, stream.path, reason) from error

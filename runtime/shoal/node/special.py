@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple, SupportsFloat
 
+from shoal.containers import find_futures
 from shoal.errors import ConfigurationError
 from shoal.files import File
 from shoal.outcome import clean
@@ -52,7 +53,7 @@ class Stream(NamedTuple):
     Args:
         path: absolute.
         mode: ``a``, ``w`` or ``x``.
-        chosen: whether Shoal has chosen the path.
+        chosen: whether it makes no difference to the result where it is: Shoal has chosen the path, or the app ignores it.
     """
 
     path: str
@@ -86,9 +87,19 @@ class Plan(NamedTuple):
         """The plan, without the values that were waited for."""
         return Plan(*self[:-1])
 
-    def key(self) -> tuple[Any, ...]:
-        """What of it makes a difference to the result."""
-        return (*[None if s is None or s.chosen else s for s in (self.stdout, self.stderr)], self.outputs, self.after)
+    def ignoring(self, names: Sequence[str]) -> Plan:
+        """The plan of an app for which these of its arguments make no difference to the result."""
+        out, err = [
+            stream and Stream(stream.path, stream.mode, stream.chosen or name in names)
+            for name, stream in zip(_STREAMS, (self.stdout, self.stderr), strict=True)
+        ]
+        return Plan(self.name, out, err, self.walltime, self.outputs, self.after)
+
+    def key(self, ignored: Sequence[str] = ()) -> tuple[Any, ...]:
+        """What of it makes a difference to the result, where these arguments make none."""
+        streams = [None if s is None or s.chosen else s for s in (self.stdout, self.stderr)]
+        outputs = () if "outputs" in ignored else self.outputs
+        return (*streams, outputs, () if "inputs" in ignored else self.after)
 
 
 class Special(NamedTuple):
@@ -121,6 +132,9 @@ class Specials:
         name: the app's name, for errors.
         walltime: seconds for calls that do not say; 0.0 for none.
 
+    Raises:
+        ConfigurationError: a parameter has a future as its default.
+
     Attributes:
         watched: the keywords that mean something in a call.
         first: calls with more positional arguments than this mean something too; -1: all do.
@@ -130,6 +144,10 @@ class Specials:
         self._name, self._walltime = name, walltime
         self._kind = kind
         parameters, takes_all = _parameters(function)
+        for parameter, (_, default) in parameters.items():
+            if find_futures(default):
+                fix = "a future as a default would be one for all calls, whatever their session; give it in the call"
+                raise self._refuse(parameter, default, fix)
         self._taken = frozenset(_NAMES if takes_all else _NAMES & parameters.keys())
         self.watched = _NAMES - self._taken | _KEPT[kind]
         # its parameters that mean something: they may be given by position, or by their default
@@ -301,7 +319,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def take_plan(
-    function: Callable[..., Any], kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Callable[..., Any], kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], walltime: float = 0.0
 ) -> tuple[tuple[Any, ...], dict[str, Any], Plan]:
     """The arguments that a function gets, and the plan of the call.
 
@@ -310,6 +328,7 @@ def take_plan(
         kind: as for :class:`Specials`.
         args: the arguments of the call.
         kwargs: likewise; with the plan that the client has made, or, in a call inside a task, with special keywords.
+        walltime: seconds of a call inside a task that does not say; 0.0 for none.
 
     Raises:
         ConfigurationError: a special keyword has a value that cannot work.
@@ -320,8 +339,8 @@ def take_plan(
         return args, kwargs, plan
     name = name_of(function)
     if not _may_be_special(function, kwargs):
-        return args, kwargs, Plan(name)
-    special = Specials(function, kind, name).read(args, kwargs, _captured)
+        return args, kwargs, Plan(name, walltime=walltime)
+    special = Specials(function, kind, name, walltime).read(args, kwargs, _captured)
     return special.args, special.kwargs, special.plan
 
 

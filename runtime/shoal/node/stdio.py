@@ -119,6 +119,12 @@ class Streams:
             with suppress(OSError, ValueError, RuntimeError):  # another thread may be writing right now
                 stream.flush()
 
+    def unblock(self) -> None:
+        """Undo what some programs do to streams that they inherit: who writes to them later is to wait, not to fail."""
+        for pipe in self._pipes:
+            if fcntl.fcntl(pipe, fcntl.F_GETFL) & os.O_NONBLOCK:
+                os.set_blocking(pipe, True)
+
     def _build(self) -> None:
         self._out, self._err = TaskStream(1), TaskStream(2)
         # Those who write to the originals are in order with the others, too.

@@ -300,6 +300,7 @@ class Worker:
 
     def _flush(self) -> None:
         if self._held:
+            self._streams.unblock()  # here, since a look at each task's end would cost too much
             self._send(Results(self._held))
             # Only now: if it is interrupted on the way, they are sent again, and taken once.
             self._held = []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import reprlib
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from types import CoroutineType
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 from shoal.containers import replace_futures
 from shoal.files import File
+from shoal.place import enter_thread
 
 __all__ = ["InlineApp", "InlineFuture"]
 
@@ -20,14 +23,33 @@ class InlineFuture(Future[Any]):
     """The future of a call that is over when it returns. Where it travels, its value arrives in its place.
 
     Attributes:
+        made: goes up with each of them in this process: what a task returns is looked at if it went up meanwhile.
         outputs: a future for each file that the call promised to make.
     """
 
+    made: ClassVar[int] = 0
     outputs: list[InlineFuture]
 
     def __init__(self) -> None:
         super().__init__()
+        InlineFuture.made += 1
         self.outputs = []
+
+    def task_status(self) -> str:
+        """``done`` or ``failed``: the call is over."""
+        return "done" if self.exception() is None else "failed"
+
+    def __shoal_lift__(self, take: Callable[[Any], Any]) -> InlineFuture:
+        """The future of what ``take`` makes of the value; it fails as this one did."""
+        return InlineApp(take)(self)
+
+    def __getitem__(self, key: Any) -> InlineFuture:
+        """The future of ``value[key]``."""
+        return self.__shoal_lift__(operator.itemgetter(key))
+
+    def __iter__(self) -> NoReturn:
+        """Refused, as for any future."""
+        raise TypeError(f"{self!r} is not a sequence: write .result() first, or pass it to an app")
 
     def __repr__(self) -> str:
         """How the call ended, with its value or error in short."""
@@ -76,7 +98,7 @@ class InlineApp:
     def _binds(self) -> str | None:
         return getattr(self._run, "__shoal_binds__", None)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> InlineFuture:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> InlineFuture:
         """Run the function. Returns its finished future; what the function raises is for ``result()`` to raise."""
         future = InlineFuture()
         try:
@@ -88,7 +110,7 @@ class InlineApp:
             future.outputs = _files(kwargs["outputs"], future)
         return future
 
-    def map(self, *iterables: Iterable[Any], chunksize: int | str = "auto", **fixed: Any) -> list[InlineFuture]:
+    def map(self, /, *iterables: Iterable[Any], chunksize: int | str = "auto", **fixed: Any) -> list[InlineFuture]:
         """Run the function for the elements of iterables, one after the other."""
         return [self(*item, **fixed) for item in zip(*iterables, strict=False)]
 
@@ -98,6 +120,10 @@ class InlineApp:
         if binds == "class":
             return functools.partial(self, type(instance) if owner is None else owner)
         return self if instance is None or binds == "" else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        """For people."""
+        return f"<app {getattr(self._run, '__name__', type(self._run).__name__)}, run in place>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An app that travels further stays what it is here."""
@@ -112,8 +138,8 @@ def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The value of an asynchronous function; in a thread, for here an event loop may be running already."""
     import asyncio
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()
+    with ThreadPoolExecutor(1, initializer=enter_thread) as thread:
+        return thread.submit(copy_context().run, asyncio.run, coroutine).result()
 
 
 def _files(outputs: Any, made: InlineFuture) -> list[InlineFuture]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import site
 import sys
 import sysconfig
@@ -18,15 +19,17 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
-from shoal.serialize.references import met
+from shoal.serialize.reducers import is_app
+from shoal.serialize.references import LRU_WRAPPER, met
 
-__all__ = ["LocalModules", "LocalSource", "is_installed", "local", "roots"]
+__all__ = ["Loaded", "LocalModules", "LocalSource", "is_installed", "local", "members", "roots"]
 
 _OWN = frozenset({"__main__", "__mp_main__", "shoal", "shoal_kernel", "shoal_lab"})
 _INSTALLED_PARTS = frozenset({"site-packages", "dist-packages", ".venv", "venv"})
+_SMALL = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset, CodeType)
 _elsewhere: set[str] = set()
 """Modules that were found, and are not local."""
 
@@ -51,6 +54,63 @@ class LocalSource(NamedTuple):
     digest: bytes
 
 
+class Loaded:
+    """A loaded module at one moment.
+
+    Args:
+        name: under which it is loaded.
+        module: it.
+        path: its file; empty if it has none.
+    """
+
+    __slots__ = ("_ids", "_kept", "_module", "_name", "_path", "_spec", "_stamp")
+
+    def __init__(self, name: str, module: ModuleType, path: str) -> None:
+        self._name, self._module = name, module
+        self._spec = getattr(module, "__spec__", None)  # reloading makes a new one
+        self._path, self._stamp = path, _stamp(path)
+        items = list(members(module))
+        self._ids = list(map(id, items))
+        self._kept = [item for item in items if type(item) in _SMALL]  # their ids cannot become those of others
+
+    def holds(self) -> bool:
+        """Whether it was neither loaded anew since, nor got new contents from a file that was edited since.
+
+        The latter is what IPython's autoreload does: it leaves the module, and puts new code into its functions.
+        """
+        module = self._module
+        if sys.modules.get(self._name) is not module or getattr(module, "__spec__", None) is not self._spec:
+            return False
+        if not self._path or _stamp(self._path) == self._stamp:
+            return True
+        return list(map(id, members(module))) == self._ids
+
+
+def members(module: ModuleType) -> Iterator[Any]:
+    """What a module holds: the code of each function and method that is found in it, wrappers taken off, and all other values."""
+    queue: list[Any] = list(vars(module).values())
+    seen = set()
+    for item in queue:  # grows while it is gone through
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, FunctionType):
+            yield item.__code__
+            queue.append(item.__dict__.get("__wrapped__"))
+        elif isinstance(item, LRU_WRAPPER):
+            queue.append(item.__wrapped__)
+        elif isinstance(item, property):
+            queue += (item.fget, item.fset, item.fdel)
+        elif isinstance(item, staticmethod | classmethod):
+            queue.append(item.__func__)
+        elif is_app(type(item)):
+            queue.append(item.__shoal_function__)
+        elif isinstance(item, type) and item.__module__ == module.__name__:
+            queue += vars(item).values()
+        else:
+            yield item
+
+
 class _Found(NamedTuple):
     """A local module as it is on this machine: where, and by what a change shows."""
 
@@ -58,7 +118,7 @@ class _Found(NamedTuple):
     search: list[str] | None
     source: str
     imports: tuple[str, ...]
-    loaded: tuple[ModuleType, object] | None  # the module and its spec: reloading makes a new spec
+    loaded: Loaded | None
     stamp: tuple[int, int]
 
 
@@ -151,28 +211,32 @@ local = LocalModules()
 def _find(name: str) -> _Found | None:
     module = sys.modules.get(name)
     if isinstance(module, ModuleType):
-        loaded = (module, module.__spec__)
         path = getattr(module, "__file__", None)
         search = list(map(str, getattr(module, "__path__", ()))) if hasattr(module, "__path__") else None
     else:
+        module = None
         parent, _, _ = name.rpartition(".")
         spec = PathFinder.find_spec(name, _search_of(parent) if parent else None)
         if spec is None:
             return None
-        loaded, path = None, spec.origin
+        path = spec.origin
         search = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
     places = (search or [""]) if path is None else [path]
     if not all(map(_is_local, places)):
         _elsewhere.add(name)
         return None
+    loaded = None if module is None else Loaded(name, module, path or "")
     if path is None:
         return _Found("", search, "", (), loaded, (0, 0))
     if not path.endswith(".py"):
         return None
-    text = Path(path).read_bytes()
-    source = _decoded(text)
+    stamp = _stamp(path)
+    try:
+        source = _decoded(Path(path).read_bytes())
+    except OSError:
+        return None  # it was loaded, and is gone
     package = name if search is not None else name.rpartition(".")[0]
-    return _Found(path, search, source, tuple(_imports(source, path, package)), loaded, _stamp(path))
+    return _Found(path, search, source, tuple(_imports(source, path, package)), loaded, stamp)
 
 
 def _search_of(package: str) -> list[str]:
@@ -185,14 +249,13 @@ def _search_of(package: str) -> list[str]:
 
 def _is_current(name: str, found: _Found) -> bool:
     if found.loaded is not None:
-        module, spec = found.loaded
-        return sys.modules.get(name) is module and module.__spec__ is spec
+        return found.loaded.holds()
     return name not in sys.modules and (not found.path or _stamp(found.path) == found.stamp)
 
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - as hot as it gets
     except OSError:
         return (0, 0)
     return (status.st_mtime_ns, status.st_size)

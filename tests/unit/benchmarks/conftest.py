@@ -23,6 +23,7 @@ class Stub:
         self.dependencies = flags.get("dependencies", True)
         self.processes = flags.get("processes", True)
         self.slow = flags.get("slow", False)
+        self.rounds = flags.get("rounds", 1000)
         self.project = flags.get("project", name == "shoal")
         self.default = True
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from benchmarks import tasks
 from benchmarks.peers import find_peers, load_peer
+from benchmarks.peers.peer import writable
 from benchmarks.peers.shoal_sessions import as_in_a_notebook
 
 
@@ -46,3 +48,29 @@ def test_a_function_is_defined_again_as_in_a_notebook(monkeypatch):
     assert function.__module__ == "__main__"
     assert function(1) == 2
     assert as_in_a_notebook(tasks.increment) is function
+
+
+def test_who_hands_results_on():
+    """Those without it sit out chains and fans."""
+    peers = find_peers()
+    named = {name for name, (_, peer) in peers.items() if peer.dependencies and peer.default}
+    assert named == {"shoal", "shoal-threads", "parsl", "dask", "ray", "executorlib"}
+
+
+def test_settings_other_than_the_best_are_measured_only_when_asked_for():
+    """They show what the settings are worth."""
+    for name, (_, peer) in find_peers().items():
+        assert peer.default is not name.endswith("-defaults")
+
+
+def test_results_that_can_only_be_read_are_copied():
+    """So that what comes out can be written to, as everywhere; nothing else is touched."""
+    array = np.zeros(3)
+    assert writable(array) is array
+    array.flags.writeable = False
+    copied = writable(array)
+    copied[0] = 1.0
+    assert array[0] == 0.0
+    text = b"bytes"
+    assert writable(text) is text
+    assert writable(None) is None

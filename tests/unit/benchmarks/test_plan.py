@@ -29,6 +29,20 @@ def test_a_case_may_have_fewer_rounds(stub):
     assert [s.round for s in plan([case("x", rounds=2)], [stub("a")], 5)] == [1, 2]
 
 
+def test_a_system_may_have_fewer_rounds(stub):
+    """Where its start takes seconds."""
+    steps = plan([case("x"), case("y", rounds=1)], [stub("a"), stub("b", rounds=2)], 3)
+    assert [(s.round, s.case.name, s.peer.name) for s in steps] == [
+        (1, "x", "a"),
+        (1, "x", "b"),
+        (1, "y", "a"),
+        (1, "y", "b"),
+        (2, "x", "a"),
+        (2, "x", "b"),
+        (3, "x", "a"),
+    ]
+
+
 def test_systems_without_the_ability_sit_out(stub):
     """Dependencies and processes are needed by some cases; some are about one system."""
     peers = [stub("a", dependencies=False), stub("b", processes=False), stub("c")]

@@ -69,6 +69,32 @@ def test_a_failure_is_named_in_its_cell_and_below(stub):
     assert page.count("boom") == 1
 
 
+def test_what_has_no_room_beside_the_first_has_a_second_table_with_the_same_rows(stub):
+    """Shoal, Parsl and the pool of the standard library above; rows that only some can do stand in both."""
+    found = results()
+    names = ["shoal", "dask", "parsl", "processpool", "loky"]
+    found.measurements += [record("dask", "throughput", 1, figures={"rate": 1_000.0})]
+    page = render(found, CASES, [stub(name, dependencies=name != "loky") for name in names])
+    assert "|  | Shoal | Parsl | Processpool |" in page
+    first, _, second = page.partition("|  | Dask | Loky |")
+    assert "| chain, ms a link | 0.300 (0.300 to 0.300) | failed | failed |" in first
+    assert "| no-ops, tasks/s | 1,000 (1,000 to 1,000)<br>**45.0× (50.0 to 50.0)** | failed |" in second
+    assert "| chain, ms a link | failed | – |" in second
+
+
+def test_what_could_not_be_installed_is_said_and_is_no_failure(stub):
+    """In its column, and with what was wanted; the run is as good as it was."""
+    found = results()
+    found.missing.append("other")
+    peer = stub("other", dependencies=False)
+    peer.requirements = ("other>=2",)
+    page = render(found, CASES, [stub("shoal"), peer])
+    assert "| no-ops, tasks/s | 45,000 (40,000 to 50,000) | not installed |" in page
+    assert "| chain, ms a link | 0.300 (0.300 to 0.300) | – |" in page
+    assert "- **Other**: not measured, since `other>=2` could not be installed" in page
+    assert not found.failures()
+
+
 def test_inner_figures_have_a_table_of_their_own(stub):
     """Figures about Shoal alone, and the session on threads."""
     found = results()

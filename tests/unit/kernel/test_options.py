@@ -1,4 +1,4 @@
-"""The line of a ``%%task`` cell."""
+"""The lines of cells that become tasks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import pytest
 
 from shoal.errors import CellError
 from shoal.resources import Resources
-from shoal_kernel.options import TaskOptions, parse_options
+from shoal_kernel.options import (
+    BashOptions,
+    ParallelOptions,
+    TaskOptions,
+    parse_bash_options,
+    parse_options,
+    parse_parallel_options,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +55,36 @@ def test_mistakes_are_named(line: str, said: str) -> None:
     """What is wrong, and what to write."""
     with pytest.raises(CellError, match=said):
         parse_options(line)
+
+
+def test_parallel_options() -> None:
+    """Those of a task, and how elements are put together."""
+    assert parse_parallel_options("--chunksize auto") == ParallelOptions()
+    assert parse_parallel_options("--chunksize 10 --fresh --name a") == ParallelOptions(
+        chunksize=10, fresh=True, name="a"
+    )
+    for line, said in [
+        ("--chunksize 0", "--chunksize 0 cannot be"),
+        ("--chunksize x", "--chunksize x cannot be"),
+        ("--chunk 3", "write --chunksize"),
+        ("-o x", "%%parallel has no option '-o'"),
+        ("--retries 1 --chunksize 2", "leave --retries or --chunksize away"),
+    ]:
+        with pytest.raises(CellError, match=said):
+            parse_parallel_options(line)
+
+
+def test_bash_options() -> None:
+    """Files by commas or repeated; one name for the exit code."""
+    line = "-o code --in a.txt,b --in c --out 'd e.txt' --walltime 3"
+    assert parse_bash_options(line) == BashOptions(
+        bind="code", inputs=("a.txt", "b", "c"), outputs=("d e.txt",), walltime=3.0
+    )
+    for line, said in [
+        ("-o 3x", "not a variable's name"),
+        ("-o a,b", "one exit code"),
+        ("--input a", "write --in"),
+        ("script.sh", "%%bash_task has no option 'script.sh'"),
+    ]:
+        with pytest.raises(CellError, match=said):
+            parse_bash_options(line)

@@ -266,6 +266,39 @@ def test_wrappers_of_installed_packages_do_not_drag_their_modules_in(nb: Any, ke
     assert key(nb.f, 1) != before
 
 
+def test_a_namespace_that_is_no_module_counts_by_what_it_holds(key: Any) -> None:
+    """Whatever its name: that of a script that was run, of a module that was made from its file, of an installed one."""
+    for name in ("<run_path>", "not_registered", "math", "numpy"):
+        space: dict[str, Any] = {"__name__": name, "FACTOR": 2}
+        exec("def f(x): return x * FACTOR", space)
+        before = key(space["f"], 1)
+        space["FACTOR"] = 3
+        assert key(space["f"], 1) != before, name
+
+
+def test_what_a_metaclass_in_c_keeps_of_a_class_counts(notebooks: Any, key: Any) -> None:
+    """The defaults of a struct, which are not in its ``__dict__``."""
+    text = "import msgspec\nclass S(msgspec.Struct):\n    a: int\n    b: int = 2\ndef f(x): return S(x)"
+    one, same, other = notebooks(), notebooks(), notebooks()
+    one.run(text)
+    same.run(text)
+    other.run(text.replace("= 2", "= 3"))
+    assert key(one.f, 1) == key(same.f, 1) != key(other.f, 1)
+
+
+def test_calling_a_generic_function_does_not_change_its_key(nb: Any, key: Any) -> None:
+    """What ``singledispatch`` remembers is no part of it; an implementation that is registered is."""
+    nb.run(
+        "from functools import singledispatch, singledispatchmethod\n@singledispatch\ndef g(x): return 1\n"
+        "class C:\n    @singledispatchmethod\n    def m(self, x): return 1\ndef f(x): return g(x), C().m(x)"
+    )
+    before = key(nb.f, 1), key(nb.g, 1)
+    nb.f(1)
+    assert (key(nb.f, 1), key(nb.g, 1)) == before
+    nb.run("@g.register\ndef _(x: int): return 2")
+    assert not {key(nb.f, 1), key(nb.g, 1)} & set(before)
+
+
 # --------------------------------------------------------------------------- modules beside the notebook
 
 
@@ -327,3 +360,54 @@ def test_a_module_that_is_imported_while_the_function_runs_counts(beside: Any, n
     assert key(nb.f, 1) == first
     beside("memo_late_mod", "X = 2\n")
     assert key(nb.f, 1) != first
+
+
+def test_a_submodule_that_is_reached_through_its_package_counts(beside: Any, nb: Any, key: Any, tmp_path: Path) -> None:
+    """``import package.part`` in a cell, and ``package.part.g()`` in the function."""
+    (tmp_path / "memo_package").mkdir()
+    beside("memo_package/__init__", "", load=False)
+    beside("memo_package/part", "def g(x): return 1\n", load=False)
+    try:
+        nb.run("import memo_package.part\ndef f(x): return memo_package.part.g(x)")
+        before = key(nb.f, 1)
+        beside("memo_package/part", "def g(x): return 20\n", load=False)
+        importlib.reload(nb.memo_package.part)
+        assert key(nb.f, 1) != before
+    finally:
+        for name in ("memo_package", "memo_package.part"):
+            sys.modules.pop(name, None)
+
+
+def test_code_that_is_loaded_counts_where_its_file_was_edited_since(beside: Any, nb: Any, key: Any) -> None:
+    """Before it was looked at for the first time: on threads it is what runs."""
+    text = (
+        "import functools\nclass K:\n    itself = None\n    @staticmethod\n    def h(x): return 1\n    @property\n"
+        "    def p(self): return 1\nK.itself = K\n@functools.lru_cache\ndef g(x): return 1\n"
+    )
+    keys = []
+    for number, old in enumerate(("h(x): return 1", "p(self): return 1", "g(x): return 1")):
+        name = f"memo_edited_{number}"
+        beside(name, text)
+        beside(name, text.replace(old, old.replace("1", "22")), load=False)
+        nb.run(f"import {name}\ndef f(x): return {name}.g(x)")
+        keys.append(key(nb.f, 1))
+        importlib.reload(getattr(nb, name))
+        keys.append(key(nb.f, 1))
+    assert len(set(keys)) == len(keys)
+    beside("memo_broken", "def g(x): return 1\n")
+    beside("memo_broken", "return\n", load=False)
+    nb.run("import memo_broken\ndef f(x): return memo_broken.g(x)")
+    assert key(nb.f, 1) == key(nb.f, 1)
+
+
+def test_a_module_without_a_file_is_refused(nb: Any, key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in it cannot be told; of what belongs to an installed package, the version tells."""
+    module = ModuleType("memo_made_here")
+    exec("def g(x): return 1", module.__dict__)
+    monkeypatch.setitem(sys.modules, "memo_made_here", module)
+    nb.run("import memo_made_here\ndef f(x): return memo_made_here.g(x)")
+    with pytest.raises(NotMemoizable, match="memo_made_here has no file"):
+        key(nb.f, 1)
+    monkeypatch.setitem(sys.modules, "numpy.memo_made_here", ModuleType("numpy.memo_made_here"))
+    nb.run("import sys\nmade = sys.modules['numpy.memo_made_here']\ndef f(x): return made.g(x)")
+    assert key(nb.f, 1) == key(nb.f, 1)

@@ -8,6 +8,7 @@ import enum
 import functools
 import itertools
 import math
+import os
 import pickle
 import random
 import re
@@ -302,6 +303,23 @@ def test_files_count_by_name_and_content(tmp_path: Path) -> None:
     two.write_text("texT")
     assert content_digest(File(one)) != content_digest(File(two))
     assert content_digest(File(tmp_path / "one")) != missing
+
+
+def test_a_file_that_was_given_old_times_is_read_again(tmp_path: Path) -> None:
+    """As unpacking and copying do: such a time does not vouch for what was written a moment ago."""
+    path = tmp_path / "a.txt"
+    seen = set()
+    for number in range(200):
+        path.write_text(f"{number:4}")
+        os.utime(path, (1e9, 1e9))
+        seen.add(content_digest(File(path)))
+    assert len(seen) == 200
+
+
+def test_a_name_that_no_file_can_have_is_that_of_no_file() -> None:
+    """Too long, or with a zero in it."""
+    for name in ("a" * 300, "a\0b"):
+        assert content_digest(File(f"/tmp/{name}")) == content_digest(File(f"/tmp/{name}"))  # noqa: S108
 
 
 # --------------------------------------------------------------------------- properties

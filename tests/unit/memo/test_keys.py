@@ -7,13 +7,14 @@ import threading
 import weakref
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shoal.errors import NotMemoizable
 from shoal.files import File
-from shoal.memo.digest import content_digest
+from shoal.memo.digest import content
 from shoal.memo.key import finish_key, start_key
 
 TEXT = """
@@ -46,7 +47,7 @@ def test_a_call_that_does_not_fit_has_a_key_too(nb: Any, key: Any) -> None:
 
 
 def begin(nb: Any, *args: Any, **options: Any) -> bytes:
-    return start_key(nb.f, args, options.pop("kwargs", {}), "f", **options).digest
+    return finish_key(start_key(nb.f, args, options.pop("kwargs", {}), "f", **options), ())
 
 
 def test_ignored_arguments_make_no_difference(nb: Any) -> None:
@@ -88,12 +89,62 @@ def test_futures_are_filled_in_later(nb: Any) -> None:
     a, b = Future[int](), Future[int]()
     partial = start_key(nb.f, (a, {"k": [b, a]}), {}, "f")
     assert list(partial.futures) == [a, b]
-    one = finish_key(partial, [content_digest(1), content_digest(2)])
+    one = finish_key(partial, [content(1), content(2)])
     assert len(one) == 32
-    assert one == finish_key(partial, [content_digest(1), content_digest(2)])
-    assert one != finish_key(partial, [content_digest(2), content_digest(1)])
-    assert start_key(nb.f, (b, {"k": [a, b]}), {}, "f").digest == partial.digest
-    assert start_key(nb.f, (a, {"k": [a, b]}), {}, "f").digest != partial.digest
+    assert one == finish_key(partial, [content(1), content(2)])
+    assert one != finish_key(partial, [content(2), content(1)])
+    assert start_key(nb.f, (b, {"k": [a, b]}), {}, "f").parts == partial.parts
+    assert start_key(nb.f, (a, {"k": [a, b]}), {}, "f").parts != partial.parts
+
+
+CALLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    ((1,), {}), ((), {"x": 1}), (([1, 2],), {}), (({"a": [(1, "z")], "b": {2, 3}},), {"y": (2,)}), ((1, 2, [2], 1), {}),
+    ((0,), {"more": [[[1]], {}]}), (([[1] * 80, 1, "text" * 50],), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("args", "kwargs"), CALLS)
+def test_a_future_is_like_its_value(nb: Any, key: Any, args: Any, kwargs: Any) -> None:
+    """In lists, tuples and dicts too: a call with 1, and one with the future of 1, have one key."""
+    nb.run(TEXT)
+    futures = Future[int](), Future[int]()
+
+    def swap(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(swap, value))
+        if isinstance(value, dict):
+            return {k: swap(v) for k, v in value.items()}
+        return futures[value - 1] if value in (1, 2) else value
+
+    partial = start_key(nb.f, swap(args), swap(kwargs), "f")
+    values = [content(1 + futures.index(future)) for future in partial.futures]
+    assert values
+    assert finish_key(partial, values) == key(nb.f, *args, **kwargs)
+    assert finish_key(partial, [*values[:-1], content("other")]) != key(nb.f, *args, **kwargs)
+
+
+def test_futures_in_other_objects_count_by_their_values(nb: Any) -> None:
+    """In an object, in a dict's keys, in a list that contains itself."""
+    nb.run(TEXT)
+    loop: list[Any] = [Future()]
+    loop.append(loop)
+    for value in (SimpleNamespace(a=Future()), {Future(): 1}, [SimpleNamespace(a=Future()), Future()], loop):
+        partial = start_key(nb.f, (value,), {}, "f")
+        values = [content(number) for number, _ in enumerate(partial.futures)]
+        assert values
+        whole = finish_key(partial, values)
+        assert whole == finish_key(partial, values)
+        assert whole != finish_key(partial, [*values[:-1], content("other")])
+
+
+def test_a_tangle_of_lists_with_a_future_takes_little(nb: Any) -> None:
+    """Each of 60 contains all the others: the ways through them are without number."""
+    nb.run(TEXT)
+    lists: list[list[Any]] = [[Future()] for _ in range(60)]
+    for one in lists:
+        one.extend(lists)
+    partial = start_key(nb.f, (lists,), {}, "f")
+    assert finish_key(partial, [content(1)] * len(partial.futures))
 
 
 def test_many_futures_take_little(nb: Any) -> None:
@@ -125,7 +176,7 @@ def test_promised_files_count_by_their_paths(nb: Any, tmp_path: Path) -> None:
     after = start_key(nb.f, (), {"outputs": [out]}, "f")
     assert before == after
     assert before.files == (out.filepath,)
-    assert start_key(nb.f, (), {"inputs": [out]}, "f").digest != start_key(nb.f, (), {"inputs": []}, "f").digest
+    assert begin(nb, kwargs={"inputs": [out]}) != begin(nb, kwargs={"inputs": []})
 
 
 @pytest.mark.parametrize(

@@ -421,6 +421,18 @@ def test_a_task_whose_files_are_gone_or_changed_runs_again(tmp_path: Path) -> No
         assert ran(Bench(tmp_path / mode))
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"], ids=["too long", "with a zero"])
+def test_a_file_that_cannot_be_there_makes_nobody_wait(tmp_path: Path, name: str) -> None:
+    """The task runs, and fails by itself."""
+    bench = Bench(tmp_path)
+    for _ in range(2):
+        bench.launch(1, outputs=[File(tmp_path / name)])
+        bench.jobs.all()
+        bench.end(bench.ran[-1], packed("v"))
+        bench.jobs.all()
+    assert bench.ran == [0, 1]
+
+
 def test_after_close_nothing_is_answered(bench: Bench) -> None:
     """Nor run: the session answers all itself."""
     bench.launch(1)

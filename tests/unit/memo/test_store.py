@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,6 +131,33 @@ def test_what_others_put_counts_too(tmp_path: Path) -> None:
     for number in range(600, 900):
         one.put(key(number), "fit", [Payload(bytes(4000))])
     assert sum(path.stat().st_size for path in files(one)) <= 1_000_000
+
+
+def test_results_from_the_future_do_not_outlast_all_others(tmp_path: Path) -> None:
+    """After the clock was set back they count as used now, and go when newer ones come."""
+    store = MemoStore(tmp_path / "memo", 20_000)
+    assert store.put(key(0), "fit", [Payload(bytes(4000))])
+    (path,) = files(store)
+    os.utime(path, (4e9, 4e9))
+    (entry,) = store.entries()
+    assert entry.used == pytest.approx(time.time(), abs=60)
+    assert path.stat().st_mtime == pytest.approx(time.time(), abs=60)
+
+
+def test_a_large_store_is_looked_through_seldom(store: MemoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more is in it, the longer that takes: a result put costs the same however many are there."""
+    looks = 0
+    many = [(0.0, 10, store.folder / "none")] * 20_000
+
+    def scan(_: MemoStore) -> Any:
+        nonlocal looks
+        looks += 1
+        return (SimpleNamespace(used=used, bytes=size, path=path) for used, size, path in many)
+
+    monkeypatch.setattr(MemoStore, "_scan", scan)
+    for number in range(2000):
+        store.put(key(number % 10), "fit", [Payload(b"")])
+    assert looks == 1
 
 
 def test_a_result_larger_than_the_store_is_not_kept(tmp_path: Path, warned: Warnings) -> None:

@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,12 @@ GRACE = 0.5
 
 TAIL = 4096
 """Bytes of stderr that are shown when a block fails."""
+
+
+_MARK = "SHOAL_BLOCK"
+"""Names the job in the environment of its processes: what leaves its group, too, is found by it."""
+
+_ROUNDS = 10
 
 
 class LocalProvider(Spec, frozen=True, kw_only=True, tag="local"):
@@ -74,13 +81,16 @@ class LocalJobs:
         self._init = worker_init.strip()
         self._pidfds: dict[str, int] = {}
         self._jobs: dict[str, Job] = {}
+        self._marks: dict[str, bytes] = {}
         self._ended: dict[str, JobStatus] = {}
 
     def submit(self, job: Job) -> str:
         """Start the job's processes. Its id is the pid of the first, which leads the group."""
         command = list(job.command)
-        if self._init:
-            command = [shutil.which("bash") or "/bin/bash", "-c", f'{self._init}\nexec "$@"', "bash", *command]
+        mark = f"{_MARK}={uuid.uuid4().hex}"
+        if self._init:  # what that leaves running belongs to its user, and is not marked
+            words = f'{self._init}\nexport {mark}\nexec "$@"'
+            command = [shutil.which("bash") or "/bin/bash", "-c", words, "bash", *command]
         out, err = (str(Path(job.folder) / f"{job.name}.{kind}") for kind in ("out", "err"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         actions = [
@@ -88,8 +98,12 @@ class LocalJobs:
             (os.POSIX_SPAWN_OPEN, 1, out, flags, 0o600),
             (os.POSIX_SPAWN_OPEN, 2, err, flags, 0o600),
         ]
-        pid = os.posix_spawn(command[0], command, dict(os.environ), file_actions=actions, setsid=True)
+        environment = dict(os.environ)
+        if not self._init:
+            environment[_MARK] = mark.partition("=")[2]
+        pid = os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
         name = str(pid)
+        self._marks[name] = mark.encode()
         self._pidfds[name] = os.pidfd_open(pid)
         self._jobs[name] = job
         return name
@@ -147,12 +161,31 @@ class LocalJobs:
         tail = _tail(Path(self._jobs[name].folder) / f"{self._jobs[name].name}.err")
         found = JobStatus(JobState.FAILED if code else JobState.ENDED, how + (f"\n{tail}" if tail else ""))
         self._ended[name] = found
+        _end_marked(self._marks.pop(name))
         return found
 
 
 def _signal_group(name: str, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(int(name), number)
+
+
+def _end_marked(mark: bytes) -> None:
+    """End what has left a job's group, also what is being started at the moment: a manager that was killed could not."""
+    for _ in range(_ROUNDS):
+        left = [int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _environment(name)]
+        if not left:
+            return
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _environment(pid: str) -> list[bytes]:
+    """The environment that a process began with; empty for one that has ended, or is another user's."""
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+    return []
 
 
 def _tail(path: Path) -> str:

@@ -1,0 +1,65 @@
+"""``%retry``: cells that became tasks, so that a task that failed can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from shoal.errors import CellError
+from shoal.session import Session
+from shoal_kernel.feed import reading
+from shoal_kernel.where import cell_number
+
+__all__ = ["remember", "retry_task"]
+
+Start = Callable[[Any, str, str], object]
+_MANY = 1000
+_ENDED_BADLY = ("failed", "skipped", "cancelled")
+
+
+class _Cell(NamedTuple):
+    start: Start
+    line: str
+    body: str
+
+
+_cells: dict[tuple[str, int], _Cell] = {}
+
+
+def remember(session: Session, shell: Any, start: Start, line: str, body: str) -> None:
+    """A cell has become tasks.
+
+    Args:
+        session: whose tasks.
+        shell: the running IPython shell.
+        start: what made them: ``start(shell, line, body)``.
+        line: the rest of the magic's line.
+        body: the lines after it.
+    """
+    _cells[session.run_id, cell_number(shell)] = _Cell(start, line, body)
+    if len(_cells) > _MANY:
+        del _cells[next(iter(_cells))]
+
+
+def retry_task(session: Session, shell: Any, tid: int) -> None:
+    """Run the cell of a task that has no value again, with the notebook's variables as they are now.
+
+    Args:
+        session: whose task.
+        shell: the running IPython shell.
+        tid: its number.
+
+    Raises:
+        ShoalError: the task did not fail, was not made by a cell, or its cell cannot become a task now.
+    """
+    with reading(session) as view:
+        record = view.record(tid)
+    who = f"{record.label} (task {tid})"
+    if record.status not in _ENDED_BADLY:
+        raise CellError(f"{who} is {record.status}, so that there is nothing to try again", "see %tasks failed")
+    count = record.cell.execution_count if record.cell is not None else 0
+    cell = _cells.get((session.run_id, count))
+    if cell is None:
+        raise CellError(f"{who} was made by a call, which is not kept", "call the app again, or give it retries=1")
+    cell.start(shell, cell.line, cell.body)
+    remember(session, shell, *cell)

@@ -1,0 +1,146 @@
+"""The worker's half of ``%%parallel``: runs the text of a cell for one element, and gives back its last value.
+
+Workers import this module and what it names; it needs neither IPython nor a session.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+from types import FunctionType
+from typing import Any, Protocol
+
+import msgspec
+
+from shoal.serialize import pack, unpack
+from shoal_kernel.bundle import bundle_of
+
+__all__ = ["ElementCode", "Text", "run_element", "run_text"]
+
+__shoal_inside__ = True
+"""Tells who packs failures that frames of this module are no news to people."""
+
+_VALUE, _START = "<value>", "<start>"
+_MANY = 64
+_compiled: dict[tuple[str, str], Any] = {}
+
+
+class Text(Protocol):
+    """The text of a cell, and what tracebacks call it."""
+
+    @property
+    def text(self) -> str:
+        """Python, with its lines numbered as in the notebook."""
+        ...
+
+    @property
+    def file(self) -> str:
+        """What tracebacks call it."""
+        ...
+
+
+class ElementCode(msgspec.Struct, frozen=True):
+    """The text of a cell that runs once for each element.
+
+    Args:
+        text: Python, with its lines numbered as in the notebook.
+        file: what tracebacks call it, for example ``<Cell In[4]>``.
+        names: the names that an element binds.
+        shared: names whose objects the cell may change, where several elements share a task: each element gets copies.
+    """
+
+    text: str
+    file: str
+    names: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+
+def run_element(code: ElementCode, reach: FunctionType, element: tuple[Any, ...], given: dict[str, Any]) -> Any:
+    """Run a cell for one element.
+
+    Args:
+        code: the cell.
+        reach: a function of the notebook; its globals hold what the cell reads, and are those of all the notebook's functions
+            that came with it, so that they see what the cell writes.
+        element: the values of ``code.names``.
+        given: further names that the cell reads, whose values were futures.
+
+    Returns:
+        The value of the last line, if that is an expression; otherwise None.
+    """
+    namespace = _begin(code, reach)
+    namespace.update(display=_display, **given)
+    namespace.update(zip(code.names, element, strict=True))
+    return run_text(code, namespace)
+
+
+def run_text(code: Text, namespace: dict[str, Any]) -> Any:
+    """Run the text of a cell.
+
+    Args:
+        code: the cell.
+        namespace: where it runs.
+
+    Returns:
+        The value of the last line, if that is an expression; otherwise None.
+    """
+    _execute(_body(code), namespace)
+    return namespace.pop(_VALUE, None)
+
+
+def _begin(code: ElementCode, reach: FunctionType) -> dict[str, Any]:
+    """The namespace of an element: what one element wrote, the next in the same task does not see.
+
+    It is set back when the next begins, for the value of the one before is packed in between, and may need it.
+    """
+    import __main__
+
+    namespace = reach.__globals__
+    if namespace is vars(__main__):
+        # on a thread of the kernel these are the notebook's own variables: the cell must not write them
+        return {**namespace, "__name__": "__main__"}
+    start = namespace.get(_START)
+    if start is None:
+        shared = {name: namespace[name] for name in code.shared if name in namespace}
+        start = (dict(namespace), pack(shared) if shared else None)
+    before, packed = start
+    namespace.clear()
+    namespace.update(before)
+    namespace[_START] = start
+    if packed is not None:
+        namespace.update(unpack(packed))
+    return namespace
+
+
+def _body(code: Text) -> Any:
+    body = _compiled.get((code.text, code.file))
+    if body is None:
+        lines = code.text.splitlines(keepends=True)
+        linecache.cache[code.file] = (len(code.text), None, lines, code.file)  # tracebacks show the cell's own lines
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree = compile(code.text, code.file, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        assert isinstance(tree, ast.Module)
+        last = tree.body[-1]
+        if isinstance(last, ast.Expr):
+            target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
+            tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
+        if len(_compiled) >= _MANY:
+            _compiled.clear()
+        body = _compiled[code.text, code.file] = compile(tree, code.file, "exec", flags, dont_inherit=True)
+    return body
+
+
+def _execute(body: Any, namespace: dict[str, Any]) -> None:
+    if not body.co_flags & inspect.CO_COROUTINE:
+        exec(body, namespace)  # noqa: S102 - running the user's cell is what this is for
+        return
+    import asyncio
+
+    asyncio.run(eval(body, namespace))  # noqa: S307 - as above; a coroutine is made by eval
+
+
+def _display(*values: object, **_: object) -> None:
+    """What ``display`` is on a worker: the plain text of each value."""
+    for value in values:
+        print(bundle_of(value)[0]["text/plain"])  # noqa: T201

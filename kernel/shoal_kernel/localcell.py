@@ -1,0 +1,88 @@
+"""``%%localtask``: a cell that runs on a thread of the kernel, for what cannot travel; nothing is copied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoal.containers import replace_futures
+from shoal.errors import CellError
+from shoal.futures import TaskFuture
+from shoal.options import TaskOptions as Asked
+from shoal.serialize import FunctionImage
+from shoal.session import Session
+from shoal_kernel.cellrun import REPORT, Absent, CellCode, Report
+from shoal_kernel.cells import Where, start_task_cell
+from shoal_kernel.element import run_text
+from shoal_kernel.plan import Plan
+
+__all__ = ["run_local", "start_local_cell"]
+
+
+def start_local_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
+    """Make a task of a cell that runs on a thread of this kernel.
+
+    Args:
+        shell: the running IPython shell.
+        line: the rest of the ``%%localtask`` line.
+        body: the lines after it.
+
+    Raises:
+        ShoalError: the cell cannot become a task; nothing was changed.
+    """
+    return start_task_cell(shell, line, body, "%%localtask", _submit)
+
+
+def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: Where) -> TaskFuture[Any]:
+    options = where.options
+    given = {"--executor": options.executor, "--walltime": options.walltime}
+    needs = options.resources
+    if needs is not None:
+        given |= {f"--{name}": getattr(needs, name) for name in ("memory", "gpus", "priority")}
+        given["--cores"] = needs.cores if needs.cores != 1.0 else None
+    for name, value in given.items():
+        if value:
+            raise CellError(
+                f"%%localtask {name}: the threads of the kernel neither have nor keep that",
+                "leave it away, or use %%task",
+            )
+    inputs = {name: notebook[name] for name in [*plan.inputs, *plan.classes]}
+    # the threads of the session, which also run the bodies of join apps: an app that the cell calls becomes a task
+    asked = Asked(label=where.label, outputs=(REPORT, *plan.outputs), retries=options.retries, join=True, hold=False)
+    return session.enter(FunctionImage(run_local, where.label), (code,), inputs, asked, where.ref)
+
+
+def run_local(code: CellCode, /, **names: Any) -> dict[str, Any]:
+    """Run a cell here.
+
+    Args:
+        code: its text.
+        names: the notebook's names that it reads: the notebook's own objects.
+
+    Returns:
+        The value of each output, and under ``REPORT`` what is said of the run. Where tasks were made in the cell, their values
+        stand for them.
+    """
+    namespace = {"__name__": "__main__", **dict.fromkeys(code.existing), **names}
+    value = run_text(code, namespace)
+    report = Report()
+    if code.shows and value is not None:
+        report.shown = _look(value)
+    results: dict[str, Any] = {REPORT: report}
+    for name in code.outputs:
+        if name in namespace:
+            results[name] = replace_futures(namespace[name], lambda future: future.result())
+        else:
+            report.missing[name] = "was not set: the statement that sets it did not run, or it was deleted"
+            results[name] = Absent(name, report.missing[name])
+    return results
+
+
+def _look(value: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    if not InteractiveShell.initialized():
+        return {"text/plain": repr(value)}, {}
+    formatter = InteractiveShell.instance().display_formatter
+    assert formatter is not None, "every shell has one"
+    data, metadata = formatter.format(value)  # type: ignore[no-untyped-call, unused-ignore]
+    return (data, metadata) if data else None

@@ -1,0 +1,334 @@
+"""``%%parallel``: the text of a cell runs once for each element, side by side; their last values are one list."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+from shoal.apps.mapping import Chunks
+from shoal.config import current
+from shoal.containers import find_futures
+from shoal.errors import CellError, NotPicklable, UnknownExecutor
+from shoal.events import CellRef
+from shoal.futures import TaskFuture, ValueFuture
+from shoal.options import TaskOptions as Asked
+from shoal.serialize import FunctionImage, Snapshot, pack
+from shoal.serialize.modules import local
+from shoal.session import Session
+from shoal_kernel.cells import own_names, parsed, python_of, refused_executor, tell_when_over
+from shoal_kernel.element import ElementCode, run_element
+from shoal_kernel.errors import explain
+from shoal_kernel.gathered import Elements
+from shoal_kernel.header import elements_of, read_header
+from shoal_kernel.names import analyse
+from shoal_kernel.options import CellOptions, TaskOptions, parse_parallel_options
+from shoal_kernel.output import CellOutput
+from shoal_kernel.plan import Plan, make_plan
+from shoal_kernel.progress import Printer, Progress, element_text
+from shoal_kernel.resume import Runs, element_keys
+from shoal_kernel.where import cell_number
+
+__all__ = ["asked_of", "start_parallel_cell"]
+
+_runs = Runs()
+
+
+class _Cell:
+    """A cell whose line and text have been read.
+
+    Args:
+        shell: the running IPython shell.
+        line: the rest of the ``%%parallel`` line.
+        body: the lines after it.
+
+    Attributes:
+        header, options: the line.
+        elements: what it goes through.
+        label: the name of its tasks.
+        reach: a function that captures what the cell reads.
+        given: what it reads besides: futures, or what holds some.
+    """
+
+    def __init__(self, shell: Any, line: str, body: str) -> None:
+        self.header = read_header(line)
+        self.options = parse_parallel_options(self.header.options)
+        self.count = cell_number(shell)
+        self.label = self.options.name or f"cell {self.count}"
+        self._text = python_of(shell, body)
+        self.tree = _parsed(self._text)
+        notebook, bound = shell.user_ns, self.header.names
+        self._plan = _planned(self.tree, {**notebook, **dict.fromkeys(bound)}, own_names(shell) | set(bound))
+        self.elements = elements_of(self.header, notebook)
+        inputs = [name for name in self._plan.inputs if name not in bound]
+        self.given = {name: notebook[name] for name in inputs if find_futures(notebook[name])}
+        self._captured = [name for name in inputs if name not in self.given]
+        self.reach = _reach(self._captured, notebook)
+
+    @property
+    def changed(self) -> list[str]:
+        """The names whose objects the cell changes, or that it binds anew, although it reads what they hold."""
+        return [name for name in self._plan.outputs if name in self._captured or name in self.given]
+
+    def code(self, chunked: bool) -> ElementCode:
+        """The cell's text, for workers.
+
+        Args:
+            chunked: several elements share a task.
+        """
+        may_change = analyse(self.tree).may_mutate if chunked else ()
+        shared = [name for name in self._captured if name in may_change and not _is_fixed(self.reach.__globals__[name])]
+        file = f"<Cell In[{self.count}]>"
+        return ElementCode(self._text, file, self.header.names, tuple(shared))
+
+
+def start_parallel_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
+    """Run a cell for each element.
+
+    Args:
+        shell: the running IPython shell.
+        line: the rest of the ``%%parallel`` line.
+        body: the lines after it.
+
+    Returns:
+        The future of the list of the elements' values, which the name after ``->`` holds from now on.
+
+    Raises:
+        ShoalError: the cell cannot become tasks; nothing was changed, and elements that were submitted are cancelled.
+    """
+    began = time.monotonic()
+    cell = _Cell(shell, line, body)
+    results = cell.header.results
+    session = current(start=True)
+    output = CellOutput(shell)
+    keys, unknown = element_keys(cell.tree, cell.reach, cell.given, cell.header.names, cell.elements)
+    blank = cell.options.fresh or not keys
+    known = _runs.known("" if blank else results, keys)
+    printer = Printer(output)
+    submission = _Submission(session, cell, CellRef(output.cell_id, cell.count, 1), printer)
+    futures = submission.submit(known)
+    held = [cell.given, *(element for element in cell.elements if find_futures(element))]
+    _runs.keep(results, keys, futures, held)
+    _say(cell, unknown)
+    kept = None if unknown else sum(future is not None for future in known)
+    elements = Elements(results, submission.told, futures, kept)
+    future = elements.gather(session, cell.label, submission.ref)
+    shell.user_ns[results] = future
+    progress = Progress(output, future, cell.label, elements, cell.options.quiet, began)
+    output.reserve(shows=False)
+    tell_when_over(future, _Ending(output, progress, futures))
+    return future
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        return parsed(text, "%%parallel")
+    except CellError as error:
+        if "outside of a function" not in error.reason:
+            raise
+        raise CellError(error.reason, "leave it away: the value of the last line is that of the element") from None
+
+
+def _planned(tree: ast.Module, notebook: dict[str, Any], found: set[str]) -> Plan:
+    try:
+        return make_plan(tree, notebook, found, TaskOptions())
+    except CellError as error:
+        raise CellError(error.reason, error.fix.replace("%%task", "%%parallel")) from None
+
+
+def _say(cell: _Cell, unknown: str) -> None:
+    if not cell.elements:
+        print(f"Shoal: there are no elements; '{cell.header.results}' is an empty list.", file=sys.stderr)  # noqa: T201
+    elif not isinstance(cell.tree.body[-1], ast.Expr):
+        told = f"Shoal: the last line is no value, so that '{cell.header.results}' holds None for each element."
+        print(told, file=sys.stderr)  # noqa: T201
+    if cell.changed:
+        told = (
+            f"Shoal: the cell changes {', '.join(cell.changed)}, of which each element has a copy of its own: "
+            "what it writes stays there. Let the last line be the value that is wanted."
+        )
+        print(told, file=sys.stderr)  # noqa: T201
+    if unknown:
+        print(f"Shoal: if this cell is run again, all of it runs: {unknown}.", file=sys.stderr)  # noqa: T201
+
+
+def _is_fixed(value: object) -> bool:
+    return value is None or isinstance(
+        value, bool | int | float | complex | str | bytes | FunctionType | type | type(ast)
+    )
+
+
+def _reach(names: list[str], notebook: dict[str, Any]) -> FunctionType:
+    """A function with the notebook's variables as globals, which mentions these names, and so captures their values."""
+    tree = ast.parse("lambda: None", "<shoal>", "eval")
+    assert isinstance(tree.body, ast.Lambda)
+    tree.body.body = ast.Tuple([ast.Name(name, ast.Load()) for name in names], ast.Load())
+    whole = compile(ast.fix_missing_locations(tree), "<shoal>", "eval")
+    code = next(part for part in whole.co_consts if hasattr(part, "co_code"))
+    return FunctionType(code, notebook, "cell")
+
+
+# --------------------------------------------------------------------------- submitting
+
+
+class _Image(FunctionImage):
+    """A function as it was at the first submission: all elements see the notebook as it is when the cell is run."""
+
+    _first: tuple[Snapshot, int, int] | None = None
+
+    def snapshot(self) -> Snapshot:
+        """The function; looked at again only where an element has brought a module beside the notebook into play."""
+        mark = (local.refresh(), len(sys.modules))
+        if self._first is None or self._first[1:] != mark:
+            made = super().snapshot()
+            self._first = (made, local.refresh(), len(sys.modules))
+        return self._first[0]
+
+
+class _Submission:
+    """The tasks of one cell.
+
+    Args:
+        session: which gets them.
+        cell: the cell.
+        ref: where it is.
+        printer: gets what they print.
+    """
+
+    def __init__(self, session: Session, cell: _Cell, ref: CellRef, printer: Printer) -> None:
+        self._session, self._cell, self._printer = session, cell, printer
+        self.ref = ref
+        self._asked = asked_of(cell.label, cell.options)
+        self._made: list[TaskFuture[Any]] = []
+
+    def told(self, index: int) -> str:
+        """An element as people know it."""
+        return element_text(self._cell.header.names, self._cell.elements[index], index)
+
+    def submit(self, known: list[ValueFuture[Any] | None]) -> list[ValueFuture[Any]]:
+        """Submit all elements whose futures are not known; none, if one cannot be.
+
+        Returns:
+            A future for each element.
+
+        Raises:
+            ShoalError: one cannot travel, or the options do not fit the session.
+        """
+        wanted = [index for index, future in enumerate(known) if future is None]
+        size = self._cell.options.chunksize
+        if size is None:
+            size = 1 if self._cell.options.retries else Chunks("%%parallel", (wanted,), "auto").size
+        whole = False
+        try:
+            found = iter(self._singly(wanted) if size <= 1 else self._in_chunks(wanted, size))
+            futures = [next(found) if future is None else future for future in known]
+            whole = True
+        finally:  # Ctrl-C, too, leaves none of them behind
+            if not whole:
+                for future in reversed(self._made):
+                    future.cancel()
+        return futures
+
+    def _singly(self, wanted: list[int]) -> list[ValueFuture[Any]]:
+        image = self._image(chunked=False)
+        given = {"given": self._cell.given}
+        return [
+            self._enter(image, (self._cell.elements[index],), given, self._asked, self.told(index), [index])
+            for index in wanted
+        ]
+
+    def _in_chunks(self, wanted: list[int], size: int) -> list[ValueFuture[Any]]:
+        image = self._image(chunked=True)
+        given = {"given": self._cell.given}
+        chunks = Chunks("%%parallel", (wanted,), size)
+        futures: list[ValueFuture[Any]] = []
+        for items in chunks.lists():
+            indices = [index for (index,) in items]
+            asked = chunks.options(self._asked, len(indices))
+            elements = [(self._cell.elements[index],) for index in indices]
+            told = self.told(indices[0]) if len(indices) == 1 else f"#{indices[0]}-{indices[-1]}"
+            futures.extend(self._enter(image, (elements,), given, asked, told, indices).outputs.values())
+        return futures
+
+    def _image(self, chunked: bool) -> _Image:
+        return _Image(partial(run_element, self._cell.code(chunked), self._cell.reach), self._cell.label)
+
+    def _enter(
+        self, image: _Image, args: tuple[Any, ...], given: dict[str, Any], asked: Asked, told: str, indices: list[int]
+    ) -> TaskFuture[Any]:
+        printer = self._printer
+        show: Callable[[str, str], None] = partial(printer.add, told)
+        try:
+            future = self._session.enter(image, args, given, asked, self.ref, show)
+        except UnknownExecutor as error:
+            raise refused_executor("%%parallel", self._cell.options.executor, error) from None
+        except NotPicklable as error:
+            raise self._culprit(error, indices) from None
+        self._made.append(future)
+        future.add_done_callback(lambda _: printer.end(told))
+        return future
+
+    def _culprit(self, error: NotPicklable, indices: list[int]) -> NotPicklable:
+        """The error that names the element, or the variable."""
+        name = error.what.split("'")[1] if error.what.count("'") >= 2 else ""
+        if error.what.startswith("variable"):
+            return NotPicklable(f"variable '{name}'", error.type_name, error.reason, error.fix)
+        for index in indices:  # of a chunk, each alone
+            told = self.told(index)
+            what = f"element {index}" + ("" if told.startswith("#") else f", {told},")
+            try:
+                for part in self._cell.elements[index]:
+                    if not find_futures(part):
+                        pack(part, what)
+            except NotPicklable as found:
+                return NotPicklable(found.what, found.type_name, found.reason, error.fix)
+        return NotPicklable(f"one of {', '.join(self._cell.given)}", error.type_name, error.reason, error.fix)
+
+
+def asked_of(label: str, options: CellOptions) -> Asked:
+    """What a cell's line asks of its tasks.
+
+    Args:
+        label: their name.
+        options: the line.
+    """
+    return Asked(
+        label=label,
+        executors=(options.executor,) if options.executor else "all",
+        resources=options.resources,
+        retries=options.retries,
+        walltime=options.walltime or 0.0,
+        hold=False,
+    )
+
+
+class _Ending:
+    """Shows how a cell ended. Called on the callback thread, after all that its elements printed.
+
+    Args:
+        output: the place below the cell.
+        progress: the line there.
+        futures: of the elements.
+    """
+
+    def __init__(self, output: CellOutput, progress: Progress, futures: list[ValueFuture[Any]]) -> None:
+        self._output, self._progress, self._futures = output, progress, futures
+
+    def __call__(self, future: TaskFuture[Any]) -> None:
+        """Show the error, if there is one: the sentence, and the traceback of the first element that failed."""
+        self._progress.end()
+        outcome = future.outcome
+        told = None if outcome is None else explain(outcome, future.describe())
+        if told is None:
+            return
+        kind, message, lines = told
+        for element in self._futures:
+            first = None if element.outcome is None else explain(element.outcome, element.describe())
+            if first is not None:
+                lines = [*lines, "", "the first of them:", *first[2]]
+                break
+        self._output.error(kind, message, lines)

@@ -1,0 +1,214 @@
+"""Random small programs, as plain cells and as task cells: the same values, or a sentence that says why not; never silently others."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from concurrent.futures import Future
+from types import FunctionType
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from shoal.errors import CellError, HiddenMutation
+from shoal.outcome import Payload
+from shoal.serialize import pack, pack_call, unpack, unpack_call
+from shoal_kernel.cellrun import REPORT, CellCode, run_cell
+from shoal_kernel.names import parse
+from shoal_kernel.options import TaskOptions, parse_options
+from shoal_kernel.plan import make_plan
+
+HELPERS = """
+def total(v):
+    return sum(v)
+def push(v):
+    v.append(1)
+def same(v):
+    return v
+def pushed(v):
+    v.append(2)
+    return v
+def swap(v):
+    if len(v) > 1:
+        v[0], v[-1] = v[-1], v[0]
+def last(v):
+    local = v
+    local.sort()
+    return local[-1] if local else 0
+def reorder(m):
+    if 'a' in m:
+        m['a'] = m.pop('a')
+def size(m):
+    return len(m)
+def log_it():
+    log.append(len(log))
+def count():
+    global hits
+    hits += 1
+    return hits
+def peek():
+    return len(log) + hits
+def twice():
+    return count() + count()
+def per_item(v):
+    return [size([w]) for w in v]
+def counter():
+    held = []
+    def step():
+        held.append(1)
+        return len(held)
+    return step
+step = counter()
+def collect(v, seen=[]):
+    seen.append(v)
+    return len(seen)
+"""
+
+START = "i, j, xs, ys, d, n, log, hits = 1, 2, [3, 1, 2], [5, 4], {'a': 1, 'b': 2}, [[1], [2, 3]], [], 0\n"
+
+
+def _home(file: str) -> dict[str, Any]:
+    """The variables of a notebook whose first cell defined the helpers."""
+    home: dict[str, Any] = {"__name__": "__main__"}
+    linecache.cache[file] = (len(HELPERS), None, HELPERS.splitlines(keepends=True), file)
+    exec(compile(HELPERS, file, "exec"), home)
+    exec(START, home)
+    return home
+
+
+def _anchor() -> None:
+    """What the anchor is a copy of."""
+
+
+class Notebook:
+    """Runs cells as the kernel and a worker would, through the same bytes, in this process."""
+
+    def __init__(self, futures: bool = False) -> None:
+        self.home = _home("<helpers of tasks>")
+        self.futures = futures
+        self.payloads: dict[int, Payload] = {}
+        self.told: list[str] = []
+
+    def task(self, text: str, line: str = "") -> None:
+        home = self.home
+        tree = parse("\n" + text)
+        found = {name for name in home if not name.startswith("__")}
+        plan = make_plan(tree, home, found, parse_options(line) if line else TaskOptions())
+        for part in plan.local:
+            exec(compile(ast.Module([part], []), "<cell>", "exec"), home)
+        code = CellCode(
+            "\n" + text, "<Cell In[1]>", tuple(plan.outputs), tuple(plan.existing), tuple(plan.classes), True, plan.checks
+        )
+        anchor = FunctionType(_anchor.__code__, home, "anchor")
+        call, futures = pack_call((code, anchor), {name: home[name] for name in [*plan.inputs, *plan.classes]}, "cell")
+        args, kwargs = unpack_call(call, [unpack(self.payloads[id(future)]) for future in futures])
+        results = run_cell(*args, **kwargs)
+        report = results.pop(REPORT)
+        self.told += [*report.parted, *report.unchecked]
+        for name, value in results.items():
+            if name in report.missing:
+                continue
+            payload = pack(value)
+            future: Future[Any] = Future()
+            self.payloads[id(future)] = payload
+            future.set_result(None)
+            home[name] = future if self.futures else unpack(payload)
+            self.payloads[id(future), future] = payload  # type: ignore[index]  # keeps the future, and so its id, alive
+        for name in plan.deleted:
+            home.pop(name, None)
+
+    def value(self, name: str) -> Any:
+        value = self.home[name]
+        return unpack(self.payloads[id(value)]) if isinstance(value, Future) else value
+
+
+_INTS = st.sampled_from(["i", "j", "1", "3", "hits", "len(xs)", "xs[0]", "d['a']", "total(ys)", "peek()", "size(d)"])
+_CALLED = ["count()", "twice()", "last(xs)", "sum(xs)", "max(ys)", "size(n)", "step()", "collect(1)", "d.get('b', 0)"]
+_LISTS = st.sampled_from(["xs", "ys", "n[0]", "n[-1]"])
+_SIMPLE = st.one_of(
+    st.builds("{} = {}".format, st.sampled_from("ij"), _INTS | st.sampled_from(_CALLED)),
+    st.builds("{} += {}".format, st.sampled_from(["i", "j", "xs[0]", "d['a']"]), _INTS),
+    st.builds("{}.append({})".format, _LISTS, _INTS),
+    st.builds("{}({})".format, st.sampled_from(["push", "swap", "last", "size", "same", "pushed", "per_item"]), _LISTS),
+    st.builds("{} += [{}]".format, st.sampled_from(["xs", "ys", "log"]), _INTS),
+    st.builds("{}[{}] = {}".format, st.just("d"), st.sampled_from(["'a'", "'c'", "i"]), _INTS),
+    st.builds("{} = {}".format, st.sampled_from(["xs", "ys"]), st.sampled_from(["[7, 8]", "xs[:]", "sorted(ys)", "pushed(xs)", "same(ys)", "list(xs)", "[k for k in ys]"])),
+    st.sampled_from(
+        [
+            "log_it()", "reorder(d)", "d.pop('a', None)", "z = same(xs)\nz.append(4)", "z = n[0]\nz.append(4)\ndel z",
+            "[r.append(0) for r in n]", "list(map(push, n))", "sorted(n, key=pushed)", "z = xs.copy()\nz.append(5)",
+            "z = n.copy()\nz[0].append(5)\ndel z", "z = lambda: xs\nz().append(3)\ndel z", "k = push\nk(xs)\ndel k",
+            "def helper(v):\n    v.append(6)\nhelper(ys)", "def helper():\n    z = ys\n    push(z)\nhelper()\nhelper()",
+            "push(v=xs)" , "d.setdefault('e', 4)", "max(n, key=len).append(2)", "(xs or ys).append(9)", "f = [push, swap]\nf[0](xs)\ndel f",
+        ]
+    ),
+)  # fmt: skip
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+_STATEMENTS = st.recursive(
+    _SIMPLE,
+    lambda inner: st.one_of(
+        st.builds(lambda test, body: f"if {test}:\n{_indented(body)}", _INTS, inner),
+        st.builds(lambda test, a, b: f"if {test} > 2:\n{_indented(a)}else:\n{_indented(b)}", _INTS, inner, inner),
+        st.builds(lambda over, body: f"for t in {over}:\n{_indented(body)}", st.sampled_from(["range(2)", "[1, 2]", "tuple(ys)"]), inner),
+        st.builds(lambda one, two: f"{one}\n{two}", inner, inner),
+        st.builds(lambda helper: f"for row in n:\n    {helper}(row)", st.sampled_from(["push", "size", "swap"])),
+    ),
+    max_leaves=4,
+)  # fmt: skip
+_PLAIN = st.sampled_from(["xs = ys", "w = xs", "n[0] = xs", "d['x'] = ys", "w = [xs, 1]", "i = 5", "xs = [1]", "n = [[0]]"])
+_CELLS = st.lists(st.tuples(st.just(True), _STATEMENTS) | st.tuples(st.just(False), _PLAIN), min_size=1, max_size=4)
+
+_ALL = "i j xs ys d n log hits w".split()
+
+
+def _is_true(error: HiddenMutation, before: dict[str, str], after: dict[str, Any]) -> bool:
+    """Whether something that the error names was changed: what functions keep inside is taken on trust."""
+    named = [*error.variables, *error.shared]
+    return any(name not in before or name not in after or repr(after[name]) != before[name] for name in named)
+
+
+def _run_both(cells: list[tuple[bool, str]], futures: bool) -> None:
+    plain, tasks = _home("<helpers of plain cells>"), Notebook(futures)
+    for is_task, text in cells:
+        before = {name: repr(plain[name]) for name in _ALL if name in plain}
+        try:
+            exec(compile(text, "<plain>", "exec"), plain)
+        except (TypeError, AttributeError, NameError, KeyError, IndexError, ValueError):
+            assume(False)
+        if is_task:
+            try:
+                tasks.task(text)
+            except HiddenMutation as error:
+                assert _is_true(error, before, plain), error
+                return
+            except CellError as error:
+                assert "copy" in str(error)
+                return
+        else:
+            exec(compile(text, "<plain>", "exec"), tasks.home)
+        if tasks.told:
+            return
+        for name in _ALL:
+            if name in plain:
+                assert repr(tasks.value(name)) == repr(plain[name]), (text, name)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_CELLS)
+def test_no_change_is_lost_in_silence(cells: list[tuple[bool, str]]) -> None:
+    """After each cell every variable is what plain cells make of it; else the cell was refused, or failed, with a sentence."""
+    _run_both(cells, futures=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.just(True), _STATEMENTS), min_size=1, max_size=3))
+def test_nor_among_futures(cells: list[tuple[bool, str]]) -> None:
+    """The same where all that comes back stays a future, whose value each later task unpickles for itself."""
+    _run_both(cells, futures=True)
