@@ -1,4 +1,4 @@
-"""The notebook side of Shoal: ``%load_ext shoal_kernel`` adds ``%%task``, ``%tasks``, ``%blocks``, ``%wait`` and ``%graph``.
+"""The notebook side of Shoal: ``%load_ext shoal_kernel`` adds ``%%task``, ``%%parallel``, ``%tasks``, ``%graph`` and others.
 
 Workers import parts of this package, so that it loads nothing of Jupyter before the extension is loaded.
 """

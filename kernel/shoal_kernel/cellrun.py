@@ -15,7 +15,7 @@ import msgspec
 from shoal.errors import CellError, NotPicklable
 from shoal.serialize import pack
 from shoal_kernel.bundle import Bundle, bundle_of
-from shoal_kernel.checks import Checks, Watch, can_change, in_words
+from shoal_kernel.checks import Checks, Watch, can_change
 
 __all__ = ["REPORT", "Absent", "CellCode", "Report", "run_cell"]
 

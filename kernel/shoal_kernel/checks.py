@@ -23,7 +23,7 @@ from shoal.serialize.references import reference
 from shoal_kernel.purity import LIBRARIES
 from shoal_kernel.sizes import size_of
 
-__all__ = ["BOUND", "Checks", "Watch", "can_change", "in_words", "is_known"]
+__all__ = ["BOUND", "Checks", "Watch", "can_change", "fingerprint", "is_known"]
 
 BOUND = 64 << 20
 """Bytes of content up to which a value is looked at."""
@@ -82,6 +82,11 @@ class Watch:
             if (name not in said or name in checks.watched) and can_change(value) and self._is_touched(name, value):
                 self._look(name, value)
 
+    @property
+    def looked_at(self) -> set[str]:
+        """The names whose values are compared."""
+        return {*self._before}
+
     def _is_touched(self, name: str, value: Any) -> bool:
         if name not in self._checks.plain or name in self._checks.watched:
             return True
@@ -92,7 +97,7 @@ class Watch:
     def _look(self, name: str, value: Any) -> None:
         size = size_of(value, BOUND)
         if size > BOUND:
-            self.unchecked[name] = in_words(size)
+            self.unchecked[name] = _in_words(size)
         else:
             self._before[name] = value, fingerprint(value)
 
@@ -124,7 +129,7 @@ def _are_equal_atoms(one: Any, other: Any) -> bool:
     return type(one) is type(other) and type(one) in _ATOMS and repr(one) == repr(other)
 
 
-def in_words(size: int) -> str:
+def _in_words(size: int) -> str:
     """A number of bytes, for people."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
@@ -165,6 +170,7 @@ def _content(cell: CellType) -> Any:
 
 def is_known(value: Any) -> bool:
     """Whether an object, and what it holds, is of known libraries: reading it changes nothing."""
+    home: object
     pending, left = [value], _MOST_LOOKED_AT
     seen: set[int] = set()
     while pending and left > 0:

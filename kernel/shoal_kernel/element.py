@@ -53,7 +53,7 @@ class ElementCode(msgspec.Struct, frozen=True):
     text: str
     file: str
     names: tuple[str, ...]
-    shared: tuple[str, ...] = ()
+    shared: frozenset[str] = frozenset()
 
 
 def run_element(code: ElementCode, reach: FunctionType, element: tuple[Any, ...], given: dict[str, Any]) -> Any:
@@ -69,9 +69,7 @@ def run_element(code: ElementCode, reach: FunctionType, element: tuple[Any, ...]
     Returns:
         The value of the last line, if that is an expression; otherwise None.
     """
-    namespace = _begin(code, reach)
-    namespace.update(display=_display, **given)
-    namespace.update(zip(code.names, element, strict=True))
+    namespace = _begin(code, reach, {"display": _display, **given}, dict(zip(code.names, element, strict=True)))
     return run_text(code, namespace)
 
 
@@ -89,7 +87,7 @@ def run_text(code: Text, namespace: dict[str, Any]) -> Any:
     return namespace.pop(_VALUE, None)
 
 
-def _begin(code: ElementCode, reach: FunctionType) -> dict[str, Any]:
+def _begin(code: ElementCode, reach: FunctionType, given: dict[str, Any], element: dict[str, Any]) -> dict[str, Any]:
     """The namespace of an element: what one element wrote, the next in the same task does not see.
 
     It is set back when the next begins, for the value of the one before is packed in between, and may need it.
@@ -99,9 +97,10 @@ def _begin(code: ElementCode, reach: FunctionType) -> dict[str, Any]:
     namespace = reach.__globals__
     if namespace is vars(__main__):
         # on a thread of the kernel these are the notebook's own variables: the cell must not write them
-        return {**namespace, "__name__": "__main__"}
+        return {**namespace, "__name__": "__main__", **given, **element}
     start = namespace.get(_START)
     if start is None:
+        namespace.update(given)
         shared = {name: namespace[name] for name in code.shared if name in namespace}
         start = (dict(namespace), pack(shared) if shared else None)
     before, packed = start
@@ -110,6 +109,8 @@ def _begin(code: ElementCode, reach: FunctionType) -> dict[str, Any]:
     namespace[_START] = start
     if packed is not None:
         namespace.update(unpack(packed))
+    # elements may be, or hold, one object, too
+    namespace.update(element if code.shared.isdisjoint(element) else unpack(pack(element)))
     return namespace
 
 

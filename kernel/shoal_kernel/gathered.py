@@ -54,37 +54,44 @@ class Elements:
 
     Args:
         results: the name that gets the list.
+        label: the name of the cell's tasks.
         told: each element, as people know it.
         futures: the element's futures, in order.
         kept: how many of them are of a run before; None if no element can be told from another.
 
     Attributes:
-        results: as given.
+        results, label: as given.
         kept: how many are of a run before.
         total, done, failed: how many there are, have a value, and have none.
     """
 
     def __init__(
-        self, results: str, told: Callable[[int], str], futures: Sequence[ValueFuture[Any]], kept: int | None
+        self,
+        results: str,
+        label: str,
+        told: Callable[[int], str],
+        futures: Sequence[ValueFuture[Any]],
+        kept: int | None,
     ) -> None:
-        self.results, self.kept, self._resumes = results, kept or 0, kept is not None
+        self.results, self.label = results, label
+        self.kept, self._resumes = kept or 0, kept is not None
         self.total, self.done, self.failed = len(futures), 0, 0
         self._told, self._futures = told, futures
         self._flaws: list[Flaw] = []
         self._lock = threading.Lock()
-        self._all_over: ValueFuture[None] = ValueFuture(_Nobody(), -1, f"{len(futures):,} elements")
+        self._all_over: ValueFuture[None] = ValueFuture(_Nobody(), -1, f"{len(futures):,} elements of {label}")
 
-    def gather(self, session: Session, label: str, cell: CellRef) -> TaskFuture[list[Any]]:
+    def gather(self, session: Session, cell: CellRef) -> TaskFuture[list[Any]]:
         """The future of the list.
 
         Args:
             session: which makes it.
-            label: the name of the cell's tasks.
             cell: the cell.
         """
         # on a thread of the session, as what join apps return: a future waits there without taking a worker
-        options = TaskOptions(label=f"{self.results} of {label}", join=True, hold=False)
-        image = FunctionImage(Elements.values, f"{self.results} of {label}")
+        name = f"{self.results} of {self.label}"
+        options = TaskOptions(label=name, join=True, hold=False)
+        image = FunctionImage(Elements.values, name)
         future = session.enter(image, (self, self._all_over), {}, options, cell)
         future.add_done_callback(self._results_over)
         for index, element in enumerate(self._futures):

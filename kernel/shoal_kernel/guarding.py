@@ -45,8 +45,12 @@ class Guarded(NamedTuple):
     def handed_on(self) -> set[str]:
         """Those of them that code of unknown effect may change."""
         touched = {*self.touches.lines, *self.reached.hands_on}
-        for first, second in self.touches.trusts:
-            if first in self.found and not isinstance(self.notebook[first], Future) and not is_known(self.notebook[first]):
+        for first, second in {*self.touches.trusts, *self.reached.trusts}:
+            if (
+                first in self.found
+                and not isinstance(self.notebook[first], Future)
+                and not is_known(self.notebook[first])
+            ):
                 touched.add(second)
         return touched & self.used()
 
@@ -102,7 +106,7 @@ def checks_of(guarded: Guarded, inputs: Collection[str], outputs: Collection[str
     return Checks(
         plain=frozenset(here - touched),
         lines={name: lines for name, lines in touches.lines.items() if name in here},
-        trusts=tuple((first, second) for first, second in touches.trusts if first in here and second in here),
+        trusts=tuple(sorted(pair for pair in {*touches.trusts, *reached.trusts} if here.issuperset(pair))),
         written=names.changed | local,
         watched=watched,
         shared=shared,

@@ -81,7 +81,8 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         If elements fail, the others go on; RESULTS then fails with one error that names them. Run the cell again, and
         only elements run that failed, or whose code, data or element has changed.
 
-        --chunksize N        so many elements share a task; auto (the default) is 1 up to 10,000 elements
+        --chunksize N        so many elements share a task; auto (the default) is 1, but for more than 10,000 elements, and for
+                             many that read much data
         --fresh              run all elements, also those whose values are known from the last run
         --name, --executor, --cores, --memory, --gpus, --priority, --retries, --walltime, --quiet
                              as for %%task, for each element

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 from types import FunctionType
 from typing import Any
 
@@ -21,6 +22,7 @@ from shoal.serialize import FunctionImage, Snapshot, pack
 from shoal.serialize.modules import local
 from shoal.session import Session
 from shoal_kernel.cells import own_names, parsed, python_of, refused_executor, tell_when_over
+from shoal_kernel.effects import is_generator
 from shoal_kernel.element import ElementCode, run_element
 from shoal_kernel.errors import explain
 from shoal_kernel.gathered import Elements
@@ -34,6 +36,12 @@ from shoal_kernel.resume import Runs, element_keys
 from shoal_kernel.where import cell_number
 
 __all__ = ["asked_of", "start_parallel_cell"]
+
+_HEAVY = 256 << 10
+"""Bytes of what a cell reads that make it worthwhile that elements share tasks."""
+
+_A_SLOT = 16
+"""Tasks for each slot then: enough to keep all slots busy to the end."""
 
 _runs = Runs()
 
@@ -62,17 +70,26 @@ class _Cell:
         self._text = python_of(shell, body)
         self.tree = _parsed(self._text)
         notebook, bound = shell.user_ns, self.header.names
-        self._plan = _planned(self.tree, {**notebook, **dict.fromkeys(bound)}, own_names(shell) | set(bound))
+        plan = _planned(self.tree, {**notebook, **dict.fromkeys(bound)}, own_names(shell) | set(bound))
+        self._names = analyse(self.tree)
         self.elements = elements_of(self.header, notebook)
-        inputs = [name for name in self._plan.inputs if name not in bound]
+        inputs = [name for name in plan.inputs if name not in bound]
         self.given = {name: notebook[name] for name in inputs if find_futures(notebook[name])}
         self._captured = [name for name in inputs if name not in self.given]
         self.reach = _reach(self._captured, notebook)
 
     @property
     def changed(self) -> list[str]:
-        """The names whose objects the cell changes, or that it binds anew, although it reads what they hold."""
-        return [name for name in self._plan.outputs if name in self._captured or name in self.given]
+        """The names whose objects the cell changes, or that it binds anew after it has read what they hold."""
+        names = self._names
+        anew = (names.writes & names.reads) - names.counters
+        inside = {name for name in names.item_writes | names.mutators if not _is_fixed(self._held(name))}
+        return sorted(name for name in anew | inside if name in self._captured or name in self.given)
+
+    @property
+    def drawn(self) -> list[str]:
+        """The generators of random numbers that the cell uses."""
+        return [name for name in self._captured if name in self._names.may_mutate and is_generator(self._held(name))]
 
     def code(self, chunked: bool) -> ElementCode:
         """The cell's text, for workers.
@@ -80,10 +97,13 @@ class _Cell:
         Args:
             chunked: several elements share a task.
         """
-        may_change = analyse(self.tree).may_mutate if chunked else ()
-        shared = [name for name in self._captured if name in may_change and not _is_fixed(self.reach.__globals__[name])]
+        may_change = self._names.may_mutate if chunked else frozenset()
+        shared = may_change - {name for name in self._captured if _is_fixed(self._held(name))}
         file = f"<Cell In[{self.count}]>"
-        return ElementCode(self._text, file, self.header.names, tuple(shared))
+        return ElementCode(self._text, file, self.header.names, shared)
+
+    def _held(self, name: str) -> Any:
+        return self.reach.__globals__.get(name)
 
 
 def start_parallel_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
@@ -115,10 +135,10 @@ def start_parallel_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
     _runs.keep(results, keys, futures, held)
     _say(cell, unknown)
     kept = None if unknown else sum(future is not None for future in known)
-    elements = Elements(results, submission.told, futures, kept)
-    future = elements.gather(session, cell.label, submission.ref)
+    elements = Elements(results, cell.label, submission.told, futures, kept)
+    future = elements.gather(session, submission.ref)
     shell.user_ns[results] = future
-    progress = Progress(output, future, cell.label, elements, cell.options.quiet, began)
+    progress = Progress(output, future, elements, cell.options.quiet, began)
     output.reserve(shows=False)
     tell_when_over(future, _Ending(output, progress, futures))
     return future
@@ -135,7 +155,7 @@ def _parsed(text: str) -> ast.Module:
 
 def _planned(tree: ast.Module, notebook: dict[str, Any], found: set[str]) -> Plan:
     try:
-        return make_plan(tree, notebook, found, TaskOptions())
+        return make_plan(tree, notebook, found, TaskOptions(writes=()))  # nothing comes back but the last value
     except CellError as error:
         raise CellError(error.reason, error.fix.replace("%%task", "%%parallel")) from None
 
@@ -146,9 +166,16 @@ def _say(cell: _Cell, unknown: str) -> None:
     elif not isinstance(cell.tree.body[-1], ast.Expr):
         told = f"Shoal: the last line is no value, so that '{cell.header.results}' holds None for each element."
         print(told, file=sys.stderr)  # noqa: T201
-    if cell.changed:
+    if cell.drawn:
         told = (
-            f"Shoal: the cell changes {', '.join(cell.changed)}, of which each element has a copy of its own: "
+            f"Shoal: each element has a copy of {', '.join(cell.drawn)} as it is now, so that all draw the same numbers. "
+            "Make a generator in the cell, from a seed and the element."
+        )
+        print(told, file=sys.stderr)  # noqa: T201
+    changed = [name for name in cell.changed if name not in cell.drawn]
+    if changed:
+        told = (
+            f"Shoal: the cell changes {', '.join(changed)}, of which each element has a copy of its own: "
             "what it writes stays there. Let the last line be the value that is wanted."
         )
         print(told, file=sys.stderr)  # noqa: T201
@@ -219,9 +246,7 @@ class _Submission:
             ShoalError: one cannot travel, or the options do not fit the session.
         """
         wanted = [index for index, future in enumerate(known) if future is None]
-        size = self._cell.options.chunksize
-        if size is None:
-            size = 1 if self._cell.options.retries else Chunks("%%parallel", (wanted,), "auto").size
+        size = self._cell.options.chunksize or self._size(len(wanted))
         whole = False
         try:
             found = iter(self._singly(wanted) if size <= 1 else self._in_chunks(wanted, size))
@@ -232,6 +257,22 @@ class _Submission:
                 for future in reversed(self._made):
                     future.cancel()
         return futures
+
+    def _size(self, count: int) -> int:
+        """How many elements are to share a task, where the line does not say."""
+        if self._cell.options.retries:
+            return 1
+        size = Chunks("%%parallel", (range(count),), "auto").size
+        executors = self._session.executors.values()
+        most = _A_SLOT * sum(executor.slots() for executor in executors)
+        if count <= most or all(executor.kind == "threads" for executor in executors):
+            return size
+        try:
+            captured = len(self._image(chunked=False).snapshot().captures_blob)
+        except NotPicklable as error:
+            raise self._culprit(error, []) from None
+        # each task unpickles what the cell reads: much of it is worth few tasks
+        return max(size, ceil(count / most)) if captured > _HEAVY else size
 
     def _singly(self, wanted: list[int]) -> list[ValueFuture[Any]]:
         image = self._image(chunked=False)

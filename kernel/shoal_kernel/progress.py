@@ -30,16 +30,15 @@ class Progress(Strip):
     Args:
         output: the place below the cell.
         future: of the list.
-        label: the name of the cell's tasks.
         elements: the elements.
         quiet: show nothing.
         began: when the cell began (``time.monotonic()``).
     """
 
     def __init__(
-        self, output: CellOutput, future: TaskFuture[Any], label: str, elements: Elements, quiet: bool, began: float
+        self, output: CellOutput, future: TaskFuture[Any], elements: Elements, quiet: bool, began: float
     ) -> None:
-        self._label, self._elements, self._began = label, elements, began
+        self._elements, self._began = elements, began
         super().__init__(output, future, (elements.results,), quiet)
 
     def refresh(self) -> None:
@@ -58,7 +57,7 @@ class Progress(Strip):
 
     def _words(self, state: str) -> str:
         elements = self._elements
-        words = f"{self._label}: {elements.done:,} of {elements.total:,} done"
+        words = f"{elements.label}: {elements.done:,} of {elements.total:,} done"
         if elements.failed:
             words += f", {elements.failed:,} failed"
         if elements.kept:

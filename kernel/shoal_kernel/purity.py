@@ -8,15 +8,15 @@ from __future__ import annotations
 
 __all__ = ["FRESH_METHODS", "HOLDING", "LIBRARIES", "PURE_METHODS", "SCALAR_BUILTINS", "STORING_METHODS"]
 
-LIBRARIES = frozenset(
-    """
-    abc array bisect builtins calendar cmath collections copy csv dataclasses datetime decimal enum fractions functools
-    hashlib heapq itertools json math numbers operator os pathlib random re statistics string struct textwrap time types
-    typing unicodedata uuid zoneinfo
-    altair awkward bokeh geopandas joblib lightgbm matplotlib networkx numba numpy pandas patsy PIL plotly polars pyarrow
-    pytz scipy seaborn shapely skimage sklearn statsmodels sympy tensorflow torch torchvision xarray xgboost
-    """.split()
-)
+_LIBRARIES = """
+abc array bisect builtins calendar cmath collections copy csv dataclasses datetime decimal enum fractions functools
+hashlib heapq itertools json math numbers operator os pathlib random re statistics string struct textwrap time types
+typing unicodedata uuid zoneinfo
+altair awkward bokeh geopandas joblib lightgbm matplotlib networkx numba numpy pandas patsy PIL plotly polars pyarrow
+pytz scipy seaborn shapely skimage sklearn statsmodels sympy tensorflow torch torchvision xarray xgboost
+"""
+
+LIBRARIES = frozenset(_LIBRARIES.split())
 """Top-level modules whose objects do what the names of their methods say."""
 
 _FRESH = """
@@ -78,19 +78,19 @@ query set_index reindex to_frame set_axis xs take loc iloc at iat transform node
 PURE_METHODS = FRESH_METHODS | frozenset(_HOLDING.split()) | frozenset(_SHARING.split())
 """Methods (and functions of modules) that leave everything as it is."""
 
-SCALAR_BUILTINS = frozenset(
-    """
-    all any ascii bin bool bytes callable chr complex divmod float format hasattr hash hex id int isinstance issubclass len
-    oct ord pow print range repr round str type display
-    """.split()
-)
+_SCALAR_BUILTINS = """
+all any ascii bin bool bytes callable chr complex divmod float format hasattr hash hex id int isinstance issubclass len
+oct ord pow print range repr round str type display
+"""
+
+SCALAR_BUILTINS = frozenset(_SCALAR_BUILTINS.split())
 """Built-in functions whose results share nothing with their arguments."""
 
-STORING_METHODS = frozenset(
-    """
-    append extend insert remove pop clear sort reverse add discard update popitem setdefault appendleft popleft extendleft
-    rotate intersection_update difference_update symmetric_difference_update subtract move_to_end fill put itemset write
-    writelines writerow writerows
-    """.split()
-)
+_STORING_METHODS = """
+append extend insert remove pop clear sort reverse add discard update popitem setdefault appendleft popleft extendleft
+rotate intersection_update difference_update symmetric_difference_update subtract move_to_end fill put itemset write
+writelines writerow writerows
+"""
+
+STORING_METHODS = frozenset(_STORING_METHODS.split())
 """Methods that change their object, but not what they are given: they only keep it."""

@@ -24,16 +24,18 @@ class Reached(msgspec.Struct, frozen=True):
     """What functions do to the notebook's names.
 
     Args:
-        binds: bound by ``global``.
-        changes: changed in place, as the text shows.
-        hands_on: given to code of unknown effect.
+        binds: bound by ``global``, in functions that the cell names, or that these name.
+        changes: changed in place, as the text of those functions shows.
+        hands_on: given to code of unknown effect, or changed by functions that may be called, such as methods.
         reads: only read, or not at all.
+        trusts: as those of :class:`~shoal_kernel.sharing.Touches`.
     """
 
     binds: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
     hands_on: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
+    trusts: frozenset[tuple[str, str]] = frozenset()
 
 
 def reach(notebook: Mapping[str, Any], names: Iterable[str]) -> Reached:
@@ -44,26 +46,31 @@ def reach(notebook: Mapping[str, Any], names: Iterable[str]) -> Reached:
         names: the names that a cell reads.
     """
     sums: list[Reached] = []
-    pending: list[Any] = [notebook[name] for name in names]
-    seen: set[int] = set()
+    pending: list[tuple[Any, bool]] = [(notebook[name], True) for name in names]
+    seen: set[tuple[int, bool]] = set()
     while pending and len(seen) < _MOST:
-        value = pending.pop()
-        if id(value) in seen:
+        value, named = pending.pop()
+        if (id(value), named) in seen:
             continue
-        seen.add(id(value))
+        seen.add((id(value), named))
         if type(value) is FunctionType:
             if value.__globals__ is notebook:
                 found = _of_code(value.__code__)
-                sums.append(found)
-                pending.extend(notebook[name] for name in found.reads | found.hands_on if name in notebook)
-            pending.extend(_contents(value))
+                sums.append(
+                    found
+                    if named
+                    else Reached(hands_on=found.hands_on | found.changes, reads=found.reads, trusts=found.trusts)
+                )
+                pending.extend((notebook[name], named) for name in found.reads | found.hands_on if name in notebook)
+            pending.extend((part, False) for part in _contents(value))
         else:
-            pending.extend(_parts(value))
+            pending.extend((part, False) for part in _parts(value))
     return Reached(
         frozenset().union(*(one.binds for one in sums)),
         frozenset().union(*(one.changes for one in sums)),
         frozenset().union(*(one.hands_on for one in sums)),
         frozenset().union(*(one.reads for one in sums)),
+        frozenset().union(*(one.trusts for one in sums)),
     )
 
 
@@ -104,8 +111,9 @@ def _of_code(code: CodeType) -> Reached:
     names, handed = analyse(tree), touches(tree)
     binds = names.writes & globals_
     changes = (names.item_writes | names.mutators) & globals_
-    hands_on = ({*handed.lines} | {second for _, second in handed.trusts}) & globals_
-    return Reached(binds, changes, frozenset(hands_on), globals_ - hands_on)
+    hands_on = globals_ & handed.lines.keys()
+    trusts = frozenset((first, second) for first, second in handed.trusts if second in globals_)
+    return Reached(binds, changes, hands_on, globals_ - hands_on, trusts)
 
 
 def _parsed(code: CodeType) -> ast.Module | None:

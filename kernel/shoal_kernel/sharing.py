@@ -5,26 +5,21 @@ may be changed by code that the text only calls? It draws a graph of which name 
 place where something is called. Too much costs a look at a value before and after the cell; too little would lose a change.
 """
 
+# ruff: noqa: N802, N815 - ast.NodeVisitor finds its methods by the names of node classes
+
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import msgspec
 
-from shoal_kernel.effects import MUTATING_FUNCTIONS, MUTATING_METHODS, PURE_BUILTINS, call_name
-from shoal_kernel.purity import FRESH_METHODS, HOLDING, LIBRARIES, PURE_METHODS, SCALAR_BUILTINS, STORING_METHODS
+from shoal_kernel.effects import MUTATING_FUNCTIONS, MUTATING_METHODS, call_name
+from shoal_kernel.flowgraph import HOLDS, PART, SAME, Graph, Node
+from shoal_kernel.purity import LIBRARIES, PURE_METHODS, STORING_METHODS
 from shoal_kernel.scopes import Function, bound_names, parameters, pattern_names, target_names
 
 __all__ = ["Touches", "touches"]
-
-_HOLDS, _SAME, _PART = 0, 1, 2
-"""A name may hold a new object that holds the other's, or parts of it; the other's object; a part of it, or anything."""
-
-Node = tuple[int, str]
-"""A scope's number (0 for the cell) and a name."""
 
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
@@ -43,13 +38,6 @@ class Touches(msgspec.Struct, frozen=True):
     deep: frozenset[str] = frozenset()
     direct: frozenset[str] = frozenset()
     trusts: tuple[tuple[str, str], ...] = ()
-
-
-class _Scope(NamedTuple):
-    number: int
-    names: frozenset[str]
-    globals: frozenset[str] = frozenset()
-    is_class: bool = False
 
 
 def touches(tree: ast.Module) -> Touches:
@@ -77,134 +65,8 @@ def touches(tree: ast.Module) -> Touches:
     return Touches(found, frozenset(below), direct, tuple(sorted(pairs)))
 
 
-class _Graph(ast.NodeVisitor):
-    """Scopes, and which name may hold what."""
-
-    def __init__(self) -> None:
-        self.edges: dict[Node, dict[Node, int]] = {}
-        self.touched: dict[tuple[Node, bool], set[int]] = {}
-        self.trusted: set[tuple[str, Node]] = set()
-        self.libraries: set[str] = set()
-        self.stored: set[str] = set()
-        self._scopes = [_Scope(0, frozenset())]
-        self._inner: dict[int, _Scope] = {}
-
-    @contextmanager
-    def scope(
-        self, node: ast.AST, names: Iterable[str], declared: Iterable[str] = (), is_class: bool = False
-    ) -> Iterator[None]:
-        """Within a scope of the language; the same one each time for one node."""
-        known = self._inner.get(id(node))
-        if known is None:
-            known = _Scope(len(self._inner) + 1, frozenset(names), frozenset(declared), is_class)
-            self._inner[id(node)] = known
-        self._scopes.append(known)
-        yield
-        self._scopes.pop()
-
-    def node(self, name: str) -> Node:
-        """Whose name it is, here."""
-        innermost = True
-        for scope in reversed(self._scopes):
-            if name in scope.globals:
-                break
-            if name in scope.names and (innermost or not scope.is_class):
-                return scope.number, name
-            innermost = False
-        return 0, name
-
-    def edge(self, target: Node, sources: dict[Node, int], kind: int) -> None:
-        """``target`` may hold what ``sources`` hold."""
-        known = self.edges.setdefault(target, {})
-        for source, how in sources.items():
-            if source != target:
-                known[source] = max(known.get(source, 0), how if kind == _SAME else kind)
-
-    def touch(self, expression: ast.expr | None, deep: bool) -> None:
-        """The object of an expression is changed (``deep``: it, or anything that it holds)."""
-        if expression is None:
-            return
-        for node, how in self.flows(expression).items():
-            if how != _HOLDS or deep:
-                self.touched.setdefault((node, deep or how == _PART), set()).add(expression.lineno)
-
-    def reached(self, start: Node, deep: bool) -> dict[Node, bool]:
-        """The names whose objects change if that of ``start`` does, and whether what they hold does."""
-        seen: dict[Node, bool] = {}
-        pending = [(start, deep)]
-        while pending:
-            node, deep = pending.pop()
-            if seen.get(node, False) or (node in seen and not deep):
-                continue
-            seen[node] = deep
-            for source, how in self.edges.get(node, {}).items():
-                if deep or how != _HOLDS:
-                    pending.append((source, deep or how == _PART))
-        return seen
-
-    def flows(self, node: ast.expr | None) -> dict[Node, int]:
-        """The names whose objects the value of an expression may be, hold parts of, or be a part of."""
-        match node:
-            case None | ast.Constant() | ast.JoinedStr() | ast.Compare() | ast.UnaryOp():
-                return {}
-            case ast.Name(id=name):
-                return {self.node(name): _SAME}
-            case ast.NamedExpr(value=inner) | ast.Starred(value=inner):
-                return self.flows(inner)
-            case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Await(value=inner):
-                return dict.fromkeys(self.flows(inner), _PART)
-            case ast.IfExp(body=one, orelse=other):
-                return self._all([one, other], _SAME)
-            case ast.BoolOp(values=parts):
-                return self._all(parts, _SAME)
-            case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
-                return self._all(parts, _HOLDS)
-            case ast.BinOp(left=one, right=other):
-                return self._all([one, other], _HOLDS)
-            case ast.Lambda():
-                with self.scope(node, ()):
-                    return dict.fromkeys(self.flows(node.body), _PART)
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                with self.scope(node, ()):
-                    value = node.value if isinstance(node, ast.DictComp) else node.elt
-                    return dict.fromkeys(self.flows(value), _HOLDS)
-            case ast.Call():
-                return self._result(node)
-        return {self.node(part.id): _PART for part in ast.walk(node) if isinstance(part, ast.Name)}
-
-    def _all(self, parts: Iterable[ast.expr | None], kind: int) -> dict[Node, int]:
-        found: dict[Node, int] = {}
-        for part in parts:
-            for node, how in self.flows(part).items():
-                found[node] = max(found.get(node, 0), _HOLDS if kind == _HOLDS else how)
-        return found
-
-    def _result(self, call: ast.Call) -> dict[Node, int]:
-        name = call_name(call)
-        given = [*call.args, *(keyword.value for keyword in call.keywords)]
-        if isinstance(call.func, ast.Attribute):
-            if name in FRESH_METHODS:
-                return {}
-            given.append(call.func.value)
-        elif self.is_builtin(call.func):
-            if name in SCALAR_BUILTINS or (name == "sum" and len(given) == 1):
-                return {}
-        else:
-            given.append(call.func)
-        return dict.fromkeys(self._all(given, _SAME), _HOLDS if name in HOLDING else _PART)
-
-    def is_builtin(self, function: ast.expr) -> bool:
-        """Whether it is the name of a known built-in function that the cell has not bound."""
-        return (
-            isinstance(function, ast.Name)
-            and function.id in PURE_BUILTINS
-            and self.node(function.id)[0] == 0
-            and function.id not in self.stored
-        )
-
-
-class _Walk(_Graph):
-    """Meets bindings, calls and changes."""
+class _Bindings(Graph):
+    """Meets what is bound, and the scopes of the language."""
 
     # ------------------------------------------------------------------ bindings
 
@@ -215,14 +77,14 @@ class _Walk(_Graph):
                 self.stored.add(name)
                 self.edge(self.node(name), value, kind)
             case ast.Starred(value=inner):
-                self.bind(inner, value, _HOLDS)
+                self.bind(inner, value, HOLDS)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 for part in parts:
-                    self.bind(part, value, _PART)
+                    self.bind(part, value, PART)
             case ast.Attribute(value=inner) | ast.Subscript(value=inner):
                 self.touch(inner, deep=False)
                 for holder in self.flows(inner):
-                    self.edge(holder, value, _HOLDS)
+                    self.edge(holder, value, HOLDS)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.generic_visit(node)
@@ -235,14 +97,14 @@ class _Walk(_Graph):
                 and not any(isinstance(part, ast.Starred) for part in [*target.elts, *value.elts])
             ):
                 for part, its in zip(target.elts, value.elts, strict=True):
-                    self.bind(part, self.flows(its), _SAME)
+                    self.bind(part, self.flows(its), SAME)
             else:
-                self.bind(target, self.flows(value), _SAME)
+                self.bind(target, self.flows(value), SAME)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.generic_visit(node)
         if node.value is not None:
-            self.bind(node.target, self.flows(node.value), _SAME)
+            self.bind(node.target, self.flows(node.value), SAME)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self.generic_visit(node)
@@ -250,15 +112,15 @@ class _Walk(_Graph):
             self.touch(ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target), deep=False)
         else:  # what the item holds may be changed in place
             self.touch(node.target, deep=False)
-        self.bind(node.target, self.flows(node.value), _HOLDS)
+        self.bind(node.target, self.flows(node.value), HOLDS)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.generic_visit(node)
-        self.bind(node.target, self.flows(node.value), _SAME)
+        self.bind(node.target, self.flows(node.value), SAME)
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.generic_visit(node)
-        self.bind(node.target, self.flows(node.iter), _PART)
+        self.bind(node.target, self.flows(node.iter), PART)
 
     visit_AsyncFor = visit_For
 
@@ -268,7 +130,7 @@ class _Walk(_Graph):
             if not isinstance(item.context_expr, ast.Call):  # what a call makes is its own affair
                 self.touch(item.context_expr, deep=True)
             if item.optional_vars is not None:
-                self.bind(item.optional_vars, self.flows(item.context_expr), _PART)
+                self.bind(item.optional_vars, self.flows(item.context_expr), PART)
 
     visit_AsyncWith = visit_With
 
@@ -283,7 +145,7 @@ class _Walk(_Graph):
         value = self.flows(node.subject)
         for case in node.cases:
             for name in pattern_names(case.pattern):
-                self.bind(ast.Name(name, ast.Store()), value, _PART)
+                self.bind(ast.Name(name, ast.Store()), value, PART)
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -297,7 +159,7 @@ class _Walk(_Graph):
         with self.scope(node, names):
             for part in node.generators:
                 self.visit(part.iter)
-                self.bind(part.target, self.flows(part.iter), _PART)
+                self.bind(part.target, self.flows(part.iter), PART)
                 for test in part.ifs:
                     self.visit(test)
             for value in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
@@ -319,15 +181,18 @@ class _Walk(_Graph):
                 self.visit(statement)
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Return | ast.Yield | ast.YieldFrom):
-                    self.edge(own, self.flows(inner.value), _PART)
+                    self.edge(own, self.flows(inner.value), PART)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def _defaults(self, node: Function) -> None:
         spec = node.args
         last = [*spec.posonlyargs, *spec.args][len(spec.posonlyargs) + len(spec.args) - len(spec.defaults) :]
-        for arg, default in [*zip(last, spec.defaults, strict=True), *zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]:
-            self.edge(self.node(arg.arg), self.flows(default), _SAME)
+        for arg, default in [
+            *zip(last, spec.defaults, strict=True),
+            *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
+        ]:
+            self.edge(self.node(arg.arg), self.flows(default), SAME)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         for part in [*node.args.defaults, *node.args.kw_defaults]:
@@ -345,9 +210,11 @@ class _Walk(_Graph):
         with self.scope(node, names, declared, is_class=True):
             for statement in node.body:
                 self.visit(statement)
-            self.edge(own, {self.node(name): _PART for name in names}, _PART)
+            self.edge(own, {self.node(name): PART for name in names}, PART)
 
-    # ------------------------------------------------------------------ calls
+
+class _Walk(_Bindings):
+    """Meets what is called."""
 
     def visit_Await(self, node: ast.Await) -> None:
         self.generic_visit(node)
@@ -424,7 +291,7 @@ class _Walk(_Graph):
     def _keep(self, receiver: ast.expr, given: list[ast.expr]) -> None:
         for value in given:
             for holder in self.flows(receiver):
-                self.edge(holder, self.flows(value), _HOLDS)
+                self.edge(holder, self.flows(value), HOLDS)
 
     def _hand_on(self, given: Iterable[ast.expr]) -> None:
         for value in given:
@@ -453,7 +320,7 @@ class _Walk(_Graph):
                 params = [self.node(name) for name in parameters(function)]
             for value in given:
                 for param in params:
-                    self.edge(param, self.flows(value), _PART)
+                    self.edge(param, self.flows(value), PART)
         elif not (self.is_builtin(function) or (isinstance(function, ast.Constant) and function.value is None)):
             self.touch(function, deep=True)
             self._hand_on(given)

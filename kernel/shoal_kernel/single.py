@@ -115,7 +115,7 @@ def _origin(record: TaskRecord) -> str:
     if record.started and record.ended:
         words.append(duration(record.ended - record.started))
     if record.fail_count:
-        words.append(f"{record.fail_count} failed attempts")
+        words.append(f"{record.fail_count} failed attempt{'' if record.fail_count == 1 else 's'}")
     return ", ".join(words)
 
 

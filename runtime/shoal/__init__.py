@@ -112,6 +112,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home (PEP 562)."""
+    if name == "__version__":
+        return import_module("shoal.config").shoal_version()
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'shoal' has no attribute '{name}'")

@@ -32,7 +32,7 @@ from shoal.executors.htex import HighThroughputExecutor
 from shoal.executors.threads import ThreadPoolExecutor
 from shoal.memo.spec import Memo
 from shoal.options import Backoff
-from shoal.place import chosen_session
+from shoal.place import chosen_sessions
 from shoal.session import INTERNAL, Session
 from shoal.spec import Spec
 
@@ -92,6 +92,14 @@ class Config(Spec, frozen=True):
 _lock = threading.RLock()
 _current: tuple[Config, Session] | None = None
 _all: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def load(config: Config | None = None) -> Session:
@@ -172,11 +180,9 @@ def current(start: bool = False) -> Session:
 
 
 def _running() -> Session | None:
-    chosen: Session | None = chosen_session()
-    if chosen is not None and not chosen.closed and chosen.owns_process():
-        return chosen
-    known = _current
-    return known[1] if known is not None and not known[1].closed and known[1].owns_process() else None
+    candidates: list[Session] = [_current[1]] if _current is not None else []
+    candidates += chosen_sessions()
+    return next((one for one in reversed(candidates) if not one.closed and one.owns_process()), None)
 
 
 def clear() -> None:

@@ -347,7 +347,11 @@ class HiddenMutation(TaskError):
     """
 
     def __init__(
-        self, variables: tuple[str, ...], lines: tuple[int, ...] = (), write: tuple[str, ...] = (), shared: tuple[str, ...] = ()
+        self,
+        variables: tuple[str, ...],
+        lines: tuple[int, ...] = (),
+        write: tuple[str, ...] = (),
+        shared: tuple[str, ...] = (),
     ) -> None:
         names = _listed([repr(name) for name in variables])
         where = f"line{'s' if len(lines) > 1 else ''} {_listed([str(line) for line in lines])}" if lines else "the cell"

@@ -217,7 +217,13 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         return self._state != _FINISHED and self._owner.request_cancel(self.tid)
 
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
-        """Call ``fn(self)`` on the callback thread once it is over; at once if it is over already."""
+        """Call ``fn(self)`` on the callback thread once it is over; at once if it is over already.
+
+        Raises:
+            NoSession: it will not be over in this process, which was forked from the session's.
+        """
+        if self._state not in _OVER:
+            self._owner.check_process()
         with _lock:
             if self._state not in _OVER:
                 if self._callbacks is None:

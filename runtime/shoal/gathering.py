@@ -175,7 +175,13 @@ def _bells(futures: list[Future[T]]) -> dict[Future[Any], Future[T]]:
 
     A future of another library that is cancelled tells those who wait only once its executor takes note of it, if ever.
     """
-    return {future if isinstance(future, ValueFuture) else _bell(future): future for future in futures}
+    return {_own_bell(future) if isinstance(future, ValueFuture) else _bell(future): future for future in futures}
+
+
+def _own_bell(future: ValueFuture[T]) -> ValueFuture[T]:
+    if not future.done():
+        future.owner.check_process()
+    return future
 
 
 def _bell(future: Future[Any]) -> Future[Any]:

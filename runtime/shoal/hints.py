@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["HINTS"]
 
 _ALWAYS = "leave it out: it is always so"
+_RECORD = "leave it out: every run has a record; %graph, %tasks and session.view() read it"
 _LATER = "leave it out: it is not supported yet"
 
 HINTS: dict[str, dict[str, str]] = {
@@ -20,7 +21,7 @@ HINTS: dict[str, dict[str, str]] = {
         "internal_tasks_max_threads": "leave it out: join apps hold no threads while they wait",
         "max_idletime": _LATER,
         "memoizer": "write memo=Memo(...)",
-        "monitoring": "leave it out: every run has a record; %graph, %tasks and session.view() read it",
+        "monitoring": _RECORD,
         "project_name": "leave it out: usage is not tracked",
         "std_autopath": "leave it out: AUTO_LOGNAME puts files into the run's folder",
         "strategy": _LATER,
@@ -30,6 +31,7 @@ HINTS: dict[str, dict[str, str]] = {
     "HighThroughputExecutor": {
         "address": "leave it out: pools of this host use links that need no address",
         "available_accelerators": "write gpus_per_node=N; which of them a task uses is not chosen yet",
+        "address_probe_timeout": "leave it out: pools of this host use links that need no address",
         "block_error_handler": "leave it out: tasks that no block can run fail with its stderr",
         "cores_per_worker": "write max_workers_per_node=N, and cores=N on apps that need several",
         "cpu_affinity": _LATER,
@@ -37,15 +39,20 @@ HINTS: dict[str, dict[str, str]] = {
         "encrypted": "leave it out: links that leave the host's sockets are encrypted",
         "heartbeat_period": _ALWAYS,
         "heartbeat_threshold": _ALWAYS,
+        "interchange_launch_cmd": _LATER,
         "interchange_port_range": "leave it out: pools of this host use no ports",
         "launch_cmd": _LATER,
+        "loopback_address": "leave it out: pools of this host use links that need no address",
+        "manager_selector": "leave it out: tasks go to the node with the most room",
         "max_workers": "write max_workers_per_node=N",
         "mem_per_worker": "write memory='4 GB' on the apps that need it, and memory_per_node if less than all may be used",
         "poll_period": "leave it out: nothing is polled",
         "prefetch_capacity": "leave it out: short tasks wait at the workers by themselves",
+        "remote_monitoring_radio": _RECORD,
         "storage_access": _LATER,
         "worker_debug": "leave it out: the pool's folder in the run's folder has the logs of workers",
         "worker_logdir_root": "leave it out: logs are in the run's folder",
+        "worker_port": "leave it out: pools of this host use no ports",
         "worker_port_range": "leave it out: pools of this host use no ports",
         "working_dir": "leave it out: tasks run in the directory of the session",
     },
@@ -57,6 +64,7 @@ HINTS: dict[str, dict[str, str]] = {
     },
     "ThreadPoolExecutor": {
         "max_workers": "write max_threads=N",
+        "remote_monitoring_radio": _RECORD,
         "storage_access": _LATER,
         "thread_name_prefix": "leave it out: threads are named after the label",
         "working_dir": "leave it out: threads share the directory of the session",

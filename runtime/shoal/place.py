@@ -6,11 +6,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 __all__ = [
-    "chosen_session",
+    "chosen_sessions",
     "enter_body",
     "enter_task",
     "enter_thread",
@@ -22,14 +22,16 @@ __all__ = [
     "parent_task",
     "task_number",
     "task_on_this_thread",
+    "task_owner",
     "use_session",
 ]
 
 _worker = False
 _thread = threading.local()
-_session: ContextVar[Any] = ContextVar("shoal_session", default=None)
+_sessions: ContextVar[tuple[Any, ...]] = ContextVar("shoal_sessions", default=())
 _parent: ContextVar[int] = ContextVar("shoal_parent", default=-1)
 _task: ContextVar[int] = ContextVar("shoal_task_number", default=-1)
+_owner: ContextVar[Any] = ContextVar("shoal_task_owner", default=None)
 
 _forks = 0
 
@@ -69,27 +71,29 @@ def task_on_this_thread() -> Iterator[None]:
         _thread.runs_tasks = before
 
 
-def use_session(session: Any) -> Token[Any]:
-    """From now on apps that are called in this context use this session; ``leave_session(token)`` undoes it."""
-    return _session.set(session)
+def use_session(session: Any) -> None:
+    """From now on apps that are called in this context use this session; ``leave_session`` undoes it."""
+    _sessions.set((*_sessions.get(), session))
 
 
-def leave_session(token: Token[Any]) -> None:
-    """Undo ``use_session``."""
-    try:
-        _session.reset(token)
-    except ValueError:  # in another context than it was used in: an asynchronous program
-        _session.set(None)
+def leave_session(session: Any) -> None:
+    """Undo the last ``use_session`` of this session in this context; nothing if that was in another one."""
+    sessions = list(_sessions.get())
+    for i in reversed(range(len(sessions))):
+        if sessions[i] is session:
+            del sessions[i]
+            break
+    _sessions.set(tuple(sessions))
 
 
-def chosen_session() -> Any:
-    """The session that was chosen for this context; None if none was."""
-    return _session.get()
+def chosen_sessions() -> tuple[Any, ...]:
+    """The sessions that were chosen for this context, the one that counts last."""
+    return _sessions.get()
 
 
 def enter_body(session: Any, tid: int) -> None:
     """This context is that of a join app's body: the tasks that it makes are of this session, children of this task."""
-    _session.set(session)
+    _sessions.set((session,))
     _parent.set(tid)
 
 
@@ -103,14 +107,20 @@ def parent_task() -> int:
     return _parent.get()
 
 
-def enter_task(tid: int) -> None:
-    """In this context the task of this number runs from now on."""
+def enter_task(tid: int, owner: Any = None) -> None:
+    """In this context the task of this number runs from now on, of this owner where that is in the same process."""
     _task.set(tid)
+    _owner.set(owner)
 
 
 def task_number() -> int:
     """The number of the task that runs in this context; -1 if none does."""
     return _task.get()
+
+
+def task_owner() -> Any:
+    """What the task that runs in this context belongs to; None if none does, or it is in another process."""
+    return _owner.get()
 
 
 def in_task() -> bool:

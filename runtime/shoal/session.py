@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, SupportsFloat
 
@@ -22,7 +23,7 @@ from shoal.memo.spec import Memo
 from shoal.memoizing import Memoizer
 from shoal.options import PLAIN, TaskOptions
 from shoal.outcome import clean
-from shoal.place import leave_session, use_session
+from shoal.place import chosen_sessions, leave_session, use_session
 from shoal.printed import PrintedText
 from shoal.record.log import LogReader, LogWriter
 from shoal.record.runs import RunView
@@ -108,7 +109,6 @@ class Session:
         self._view_lock = threading.Lock()
         self._reader = LogReader(self._log.path)
         self._only = executors[0] if len(executors) == 1 else None
-        self._entered: list[Any] = []
         self._log_names = itertools.count()
         self._start([*executors, self._internal])
 
@@ -285,7 +285,11 @@ class Session:
         return self._engine.pending()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no task is unfinished, ``timeout`` seconds at most; returns whether none is."""
+        """Wait until no task is unfinished, ``timeout`` seconds at most; returns whether none is.
+
+        Raises:
+            SessionError: in a task of this session, or the body of a join app, which would wait for itself.
+        """
         return self._engine.wait(timeout)
 
     def view(self) -> RunView:
@@ -332,22 +336,25 @@ class Session:
         left = self._engine.close(reason)
         if left is None:
             return 0
-        for executor in [*self.executors.values(), self._internal]:
-            executor.close()
-        self._memoizer.close(_STORE_PATIENCE)
-        self._log.append(RunEnded(time.time(), type(self._engine.closed).__name__))
-        self._log.close()
-        drain(1.0)
+        with ExitStack() as last:  # Ctrl-C while one thing ends must not keep the next from its end
+            last.callback(drain, 1.0)
+            last.callback(self._log.close)
+            last.callback(self._log.append, RunEnded(time.time(), type(self._engine.closed).__name__))
+            last.callback(self._memoizer.close, _STORE_PATIENCE)
+            for executor in [self._internal, *reversed(self.executors.values())]:
+                last.callback(executor.close)
         return left
 
     def __enter__(self) -> Self:
         """Use the session for a block of code: apps that are called there use it."""
-        self._entered.append(use_session(self))
+        use_session(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait for all tasks, then end; after an exception end at once."""
-        leave_session(self._entered.pop())
+        """Wait for all tasks, then end; after an exception end at once. A block within a block of the same session ends nothing."""
+        leave_session(self)
+        if self in chosen_sessions():
+            return
         if kind is None:
             self.wait()
         self.close()

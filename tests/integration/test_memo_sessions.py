@@ -5,9 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+import shoal
+from shoal.memo.spec import Memo
 
 SCRIPT = """
 import sys, time
@@ -65,3 +69,47 @@ def test_after_a_kill_what_was_made_is_found(tmp_path: Path, kind: str) -> None:
     edited = subprocess.run([*words, "end"], capture_output=True, text=True, timeout=90, check=False)
     assert edited.returncode == 0, edited.stderr
     assert sorted((tmp_path / "ran").read_text().split()) == sorted([*ran, "0", "1", "2", "3", "4"])
+
+
+@pytest.mark.parametrize("mode", ["task_exit", "dfk_exit"])
+def test_each_gets_a_value_of_its_own(tmp_path: Path, mode: str) -> None:
+    """On threads the first one has the object that was made: what is done to it, nobody else sees, then or later."""
+    memo = Memo(folder=str(tmp_path / "memo"), checkpoint_mode=mode)
+    config = shoal.Config(executors=[shoal.ThreadPoolExecutor(max_threads=2)], run_dir=str(tmp_path / "runs"), memo=memo)
+    gate = tmp_path / "gate"
+    with shoal.load(config):
+
+        def make(n: int) -> list[int]:
+            while not gate.exists():
+                time.sleep(0.001)
+            return [n]
+
+        app = shoal.python_app(make, cache=True)
+        first, second = app(1), app(1)
+        first.add_done_callback(lambda f: f.result().append("spoilt"))
+        gate.touch()
+        assert first.result(10)[0] == 1
+        assert second.result(10) == [1]
+        first.result(10).append("spoilt")
+        assert app(1).result(10) == [1]
+        app(1).result(10).append("spoilt")
+        assert app(1).result(10) == [1]
+    with shoal.load(config):
+        assert shoal.python_app(make, cache=True)(1).result(10) == [1]
+
+
+@pytest.mark.parametrize("mode", ["task_exit", "periodic", "dfk_exit"])
+@pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "raise ValueError('as users do')"])
+def test_results_are_written_when_the_interpreter_ends(tmp_path: Path, mode: str, end: str) -> None:
+    """Though nobody closed the session."""
+    text = SCRIPT.partition("config = ")[0] + f"""
+from shoal.memo.spec import Memo
+memo = Memo(folder=str(folder / "memo"), checkpoint_mode={mode!r})
+shoal.load(shoal.Config(executors=[executor], run_dir=str(folder / "runs"), memo=memo))
+assert step(7).result(60) == {{"x": 21}}
+{end}
+"""
+    for _ in range(2):
+        words = [sys.executable, "-c", text, str(tmp_path), "threads", "end"]
+        subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
+    assert (tmp_path / "ran").read_text().split() == ["7"]

@@ -49,6 +49,14 @@ def test_what_elements_write_stays_with_them(kernel: Kernel) -> None:
     assert kernel.value("(acc, total, 'left' in globals(), 'x' in globals())") == "([], 0, False, False)"
 
 
+def test_shared_generators_are_said(kernel: Kernel) -> None:
+    """All elements draw the same numbers from a captured generator."""
+    kernel.good("import random\nrng = random.Random(1)\n0")
+    cell = kernel.good("%%parallel for x in range(2) -> draws\nrng.random()")
+    assert "a copy of rng as it is now" in cell.text("stderr")
+    assert kernel.value("len(set(draws.result()))") == "1"
+
+
 def test_futures_are_waited_for(kernel: Kernel) -> None:
     """Among the elements, and among what the cell reads; the results go into other cells as they are."""
     kernel.good("%%task\nimport time\ntime.sleep(0.3)\nbase, one = 100, 1")
@@ -63,6 +71,14 @@ def test_many_elements_share_tasks(kernel: Kernel) -> None:
     ended(kernel)
     assert kernel.value("(len(many.exception().flaws), many.exception().futures[7_000].result())") == "(1, 7000)"
     assert kernel.value("many.exception().flaws[0][1:4]") == "('x=7001', 'ValueError: seven', 3)"
+
+
+def test_much_data_is_not_unpickled_for_each_element(kernel: Kernel) -> None:
+    """Many elements that read much data share tasks, and yet each has its own copy of what it changes."""
+    kernel.good("much, own, before = list(range(200_000)), [0], len(session.view())")
+    kernel.good("%%parallel for x in range(400) -> heads\nown.append(x)\n(sum(much[:5]), len(own))")
+    assert kernel.value("set(heads.result())") == "{(10, 2)}"
+    assert kernel.value("len(session.view()) - before < 100") == "True"
 
 
 def test_top_level_await_and_functions_as_values(kernel: Kernel) -> None:

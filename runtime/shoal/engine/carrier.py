@@ -11,17 +11,22 @@ from concurrent.futures import Future
 from typing import Any
 
 from shoal.containers import replace_futures
-from shoal.engine.inputs import failed_among, foreign_end, has_names, join_failed, look_at, one_line, skipped, value_id
+from shoal.engine.inputs import (
+    failed_among,
+    foreign_end,
+    has_names,
+    is_orphan,
+    join_failed,
+    look_at,
+    one_line,
+    skipped,
+    value_id,
+)
 from shoal.engine.pressure import Pressure
 from shoal.engine.retrying import RetryPolicy
 from shoal.engine.tasks import Unfinished
 from shoal.errors import NoSession, ShoalError
-from shoal.events import (
-    CellRef,
-    TaskEnded,
-    TaskLaunched,
-    TaskSubmitted,
-)
+from shoal.events import CellRef, TaskEnded, TaskLaunched, TaskSubmitted
 from shoal.executors.executor import Attempt, Call, Ended, Executor, Prepared
 from shoal.futures import DataFuture, Owner, TaskFuture, ValueFuture
 from shoal.graph import commands as graph
@@ -183,7 +188,7 @@ class Carrier(Owner):
         self._stand_ins += 1
         self._log.append(TaskSubmitted(time.time(), tid, name, "", [], [], (), b"", b"", b""))
         self._machine.handle(graph.TaskSubmitted(tid))
-        if foreign.done():
+        if foreign.done() or is_orphan(foreign):
             self.attempts_ended([foreign_end(tid, foreign)])
         else:
             foreign.add_done_callback(lambda done: self.attempts_ended([foreign_end(tid, done)]))

@@ -17,7 +17,7 @@ from shoal.engine.carrier import Carrier
 from shoal.engine.inputs import look_at
 from shoal.engine.lifting import lifted
 from shoal.engine.tasks import Unfinished
-from shoal.errors import NoSession, SessionClosed, ShoalError
+from shoal.errors import NoSession, SessionClosed, SessionError, ShoalError
 from shoal.events import AttemptEnded, AttemptStarted, TaskPrinted
 from shoal.executors.executor import Ended
 from shoal.futures import TaskFuture, ValueFuture
@@ -25,7 +25,7 @@ from shoal.graph import commands as graph
 from shoal.memoizing import WORKER as MEMO
 from shoal.options import PLAIN
 from shoal.outcome import Failure, Held, Packed, Raised, in_one_line
-from shoal.place import forks
+from shoal.place import forks, task_owner
 from shoal.reading import load_value
 from shoal.serialize import unpack_failure
 
@@ -39,6 +39,7 @@ class Engine(Carrier):
 
     def attempts_ended(self, ended: Sequence[Ended]) -> None:
         """Take in attempts that are over."""
+        self.memoizer.take_in(ended)
         handle, log = self._machine.handle, self._log.append
         with self._lock:
             for end in ended:
@@ -211,8 +212,16 @@ class Engine(Carrier):
         return self._closed
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until no task is unfinished, ``timeout`` seconds at most; returns whether none is."""
+        """Wait until no task is unfinished, ``timeout`` seconds at most; returns whether none is.
+
+        Raises:
+            SessionError: whoever calls is itself one of the tasks.
+        """
         self.check_process()
+        if task_owner() is self:
+            raise SessionError(
+                "a task cannot wait for all tasks of its session, for it is one; wait for some, with shoal.wait"
+            )
         with self._idle:
             return self._idle.wait_for(lambda: len(self._tasks) == self._stand_ins, timeout)
 
@@ -228,4 +237,4 @@ class Engine(Carrier):
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    sys.stderr.write(text + "\n")

@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+from shoal.errors import NoSession
 from shoal.executors.calling import outcome_of
 from shoal.executors.executor import Ended
 from shoal.futures import DataFuture, OutputFuture, TaskFuture, ValueFuture
 from shoal.outcome import Failure, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
 from shoal.task import WHOLE, ValueId
 
-__all__ = ["failed_among", "foreign_end", "has_names", "join_failed", "look_at", "one_line", "skipped", "value_id"]
+__all__ = [
+    "failed_among",
+    "foreign_end",
+    "has_names",
+    "is_orphan",
+    "join_failed",
+    "look_at",
+    "one_line",
+    "skipped",
+    "value_id",
+]
 
 
 def look_at(inputs: Sequence[ValueFuture[Any]]) -> tuple[tuple[int, ...], int | None]:
@@ -79,6 +90,17 @@ def _reason(future: ValueFuture[Any]) -> Failure | Raised | Skipped | JoinFailed
 def _line(outcome: Failure | Raised | Skipped | JoinFailed) -> str:
     """In one line; of a join that failed, why what it joined did."""
     return in_one_line(outcome.origin if isinstance(outcome, JoinFailed) else outcome)
+
+
+def is_orphan(future: Future[Any]) -> bool:
+    """Whether nobody will ever end it: its session is that of the process from which this one was forked."""
+    if not isinstance(future, ValueFuture):
+        return False
+    try:
+        future.owner.check_process()
+    except NoSession:
+        return True
+    return False
 
 
 def foreign_end(tid: int, future: Future[Any]) -> Ended:

@@ -72,8 +72,9 @@ class Pressure:
 
 
 def _say(limit: int) -> None:
-    text = f"Shoal: {limit:,} tasks are unfinished; further submissions wait for room (Config.max_outstanding)."
-    print(text, file=sys.stderr)
+    sys.stderr.write(
+        f"Shoal: {limit:,} tasks are unfinished; further submissions wait for room (Config.max_outstanding).\n"
+    )
 
 
 def _may_wait() -> bool:

@@ -217,7 +217,7 @@ class Threads:
             return attempt
 
     def _run(self, attempt: Attempt) -> None:
-        enter_task(attempt.tid)
+        enter_task(attempt.tid, self._sink)
         started = time.time()
         worker = f"{os.uname().nodename}/{threading.current_thread().name}"
         self._sink.attempt_started(attempt.tid, attempt.attempt, worker, started)

@@ -15,6 +15,7 @@ import site
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.machinery import PathFinder
@@ -29,6 +30,9 @@ __all__ = ["Loaded", "LocalModules", "LocalSource", "is_installed", "local", "me
 
 _OWN = frozenset({"__main__", "__mp_main__", "shoal", "shoal_kernel", "shoal_lab"})
 _INSTALLED_PARTS = frozenset({"site-packages", "dist-packages", ".venv", "venv"})
+MOMENT = 0.002
+"""Seconds for which a file that was not edited needs no other look: shorter than it takes to edit and load it anew."""
+
 _SMALL = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset, CodeType)
 _elsewhere: set[str] = set()
 """Modules that were found, and are not local."""
@@ -63,12 +67,13 @@ class Loaded:
         path: its file; empty if it has none.
     """
 
-    __slots__ = ("_ids", "_kept", "_module", "_name", "_path", "_spec", "_stamp")
+    __slots__ = ("_ids", "_kept", "_module", "_name", "_path", "_spec", "_stamp", "_until")
 
     def __init__(self, name: str, module: ModuleType, path: str) -> None:
         self._name, self._module = name, module
         self._spec = getattr(module, "__spec__", None)  # reloading makes a new one
         self._path, self._stamp = path, _stamp(path)
+        self._until = 0.0
         items = list(members(module))
         self._ids = list(map(id, items))
         self._kept = [item for item in items if type(item) in _SMALL]  # their ids cannot become those of others
@@ -81,7 +86,11 @@ class Loaded:
         module = self._module
         if sys.modules.get(self._name) is not module or getattr(module, "__spec__", None) is not self._spec:
             return False
+        now = time.monotonic()
+        if now < self._until:
+            return True
         if not self._path or _stamp(self._path) == self._stamp:
+            self._until = now + MOMENT
             return True
         return list(map(id, members(module))) == self._ids
 

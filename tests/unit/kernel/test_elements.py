@@ -54,9 +54,16 @@ def test_the_last_expression_is_the_value() -> None:
 def test_elements_that_share_a_task_do_not_see_each_other() -> None:
     """What one element binds, or changes in a captured object, the next does not have."""
     text = "acc.append(x)\nif x == 1:\n    left = 1\ntry:\n    left\n    seen = True\nexcept NameError:\n    seen = False\n(acc, seen)\n"
-    code = ElementCode(text, "<Cell In[4]>", ("x",), shared=("acc",))
+    code = ElementCode(text, "<Cell In[4]>", ("x",), shared=frozenset({"acc"}))
     reach = reaching(acc=[0])
     assert [run_element(code, reach, (x,), {}) for x in (1, 2)] == [([0, 1], True), ([0, 2], False)]
+
+
+def test_elements_and_values_of_futures_are_copies_too() -> None:
+    """One object in several elements of a task, and one that was a future: no element sees another's change."""
+    code = ElementCode("x.append(1)\nf.append(2)\n(x, f)\n", "<Cell In[4]>", ("x",), shared=frozenset({"x", "f"}))
+    one, reach, given = [0], reaching(), {"f": [0]}
+    assert [run_element(code, reach, (one,), given) for _ in range(2)] == [([0, 1], [0, 2])] * 2
 
 
 def test_a_function_that_an_element_returns_keeps_what_it_needs() -> None:
@@ -141,8 +148,8 @@ def test_an_elements_flaw_has_the_line_of_the_cell() -> None:
 
 def test_elements_are_counted_as_they_end() -> None:
     """Values in order; the error has the cause of the first that failed, and the futures of all."""
-    fine = Elements("out", str, [future(0, Held("a")), future(1, Held("b"))], 1)
-    bad = Elements("out", str, [future(0, Held("a")), future(1, Raised(ValueError("no")))], 0)
+    fine = Elements("out", "cell 4", str, [future(0, Held("a")), future(1, Held("b"))], 1)
+    bad = Elements("out", "cell 4", str, [future(0, Held("a")), future(1, Raised(ValueError("no")))], 0)
     for elements in (fine, bad):
         for index, element in enumerate(elements._futures):
             elements._over(index, element)

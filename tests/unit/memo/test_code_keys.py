@@ -400,6 +400,30 @@ def test_code_that_is_loaded_counts_where_its_file_was_edited_since(beside: Any,
     assert key(nb.f, 1) == key(nb.f, 1)
 
 
+def test_new_code_that_was_put_into_a_loaded_module_counts(
+    beside: Any, nb: Any, key: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As IPython's autoreload does it; in a module beside the notebook, and in an editable install."""
+    monkeypatch.setattr(local_modules, "MOMENT", 0.0)
+    for name, roots in (("memo_auto_local", [tmp_path]), ("memo_auto_editable", [])):
+        monkeypatch.setattr(local_modules, "roots", lambda roots=roots: roots)
+        beside(name, "def g(x): return 1\n")
+        nb.run(f"import {name} as m\ndef f(x): return m.g(x)")
+        before = key(nb.f, 1)
+        beside(name, "def g(x): return 22\n", load=False)
+        assert key(nb.f, 1) == before
+        nb.run("def g(x): return 22\nm.g.__code__ = g.__code__")
+        assert key(nb.f, 1) != before
+
+
+def test_a_function_of_a_module_is_an_app_of_its_own_each_time_it_is_loaded(beside: Any, nb: Any, key: Any) -> None:
+    """Where the app's function is found by name, and no code of the notebook stands between."""
+    beside("memo_direct", "def g(x): return 1\n")
+    before = key(sys.modules["memo_direct"].g, 1)
+    beside("memo_direct", "def g(x): return 22\n")
+    assert key(sys.modules["memo_direct"].g, 1) != before
+
+
 def test_a_module_without_a_file_is_refused(nb: Any, key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in it cannot be told; of what belongs to an installed package, the version tells."""
     module = ModuleType("memo_made_here")

@@ -143,6 +143,52 @@ def test_reloading_is_noticed(folder, worker, nb):
     assert [worker(snapshot)() for snapshot in (first, second, first, second)] == [1, 22, 1, 22]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("x = 1", "x = 22"), ("return 'g'", "return 'other'"), ("return 'm'", "return 'other'"), ("return 's'", "return 'o'")],
+)
+def test_new_code_that_was_put_into_a_loaded_module_is_noticed(folder, worker, nb, monkeypatch, old, new):
+    """As IPython's autoreload does it: the file was edited, and the functions of the module get its code one by one."""
+    monkeypatch.setattr(modules, "MOMENT", 0.0)
+    text = (
+        "import functools\nx = 1\n@functools.cache\ndef g(): return 'g'\n"
+        "class K:\n    def m(self): return 'm'\n    @staticmethod\n    def s(): return 's'\n    me = None\nK.me = K\n"
+    )
+    folder.write("mine_a.py", text)
+    nb.run("import mine_a\ndef f(): return mine_a.x, mine_a.g(), mine_a.K().m(), mine_a.K.s()")
+    made = FunctionImage(nb.f)
+    first = made.snapshot()
+    folder.write("mine_a.py", text.replace(old, new) + "# longer\n")
+    assert made.snapshot() is first
+    loaded, edited = sys.modules["mine_a"], {"__name__": "mine_a"}
+    exec(text.replace(old, new), edited)
+    loaded.x = edited["x"]
+    loaded.g.__wrapped__.__code__ = edited["g"].__wrapped__.__code__
+    for name in ("m", "s"):
+        getattr(loaded.K, name).__code__ = getattr(edited["K"], name).__code__
+    assert worker(made.snapshot())() == nb.f()
+
+
+def test_values_that_change_in_a_loaded_module_do_not_make_it_another(folder, nb, monkeypatch):
+    """A counter, a cache: the source is as it was."""
+    monkeypatch.setattr(modules, "MOMENT", 0.0)
+    folder.write("mine_a.py", "x = 1\n")
+    nb.run("import mine_a\ndef f(): return mine_a.x")
+    made = FunctionImage(nb.f)
+    first = made.snapshot()
+    nb.run("mine_a.x = 2")
+    assert made.snapshot() is first
+
+
+def test_a_loaded_module_whose_file_is_gone_is_no_harm(folder, nb):
+    """It is left alone, like one that has no source."""
+    folder.write("mine_a.py", "x = 1\n")
+    nb.run("import mine_a\ndef f(): return mine_a.x")
+    (folder.path / "mine_a.py").unlink()
+    assert FunctionImage(nb.f).snapshot() is not None
+    assert modules.local.sources() == []
+
+
 def test_an_edit_of_a_module_that_only_tasks_import_is_noticed(folder, worker, nb):
     """A module that the notebook itself never loads is followed by its file."""
     folder.write("mine_a.py", "x = 1\n")
