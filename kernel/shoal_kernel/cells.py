@@ -17,6 +17,7 @@ from shoal.futures import OutputFuture, TaskFuture
 from shoal.session import Session
 from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
 from shoal_kernel.errors import explain
+from shoal_kernel.feed import current_session
 from shoal_kernel.guarding import MOVING
 from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
@@ -64,7 +65,8 @@ def start_task_cell(
     count = cell_number(shell)
     text = python_of(shell, body)
     tree = parsed(text, magic)
-    plan = make_plan(tree, shell.user_ns, own_names(shell), options)
+    here = submit is not None or _on_threads(options)
+    plan = make_plan(tree, shell.user_ns, own_names(shell), options, here)
     session = current(start=True)
     output = CellOutput(shell)
     _run_here(shell, plan, text, count)
@@ -178,6 +180,15 @@ def parsed(text: str, magic: str) -> ast.Module:
         raise CellError(f"the cell has no code after its {magic} line", f"write some, or leave {magic} away")
     refuse_outside_function(tree)
     return tree
+
+
+def _on_threads(options: TaskOptions) -> bool:
+    """Whether a task will surely run on threads of this process."""
+    session = current_session()
+    if session is None:
+        return False
+    kinds = [each.kind for label, each in session.executors.items() if options.executor in ("", label)]
+    return bool(kinds) and all(kind == "threads" for kind in kinds)
 
 
 def _run_here(shell: Any, plan: Plan, text: str, count: int) -> None:

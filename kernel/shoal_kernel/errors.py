@@ -100,9 +100,10 @@ def _cell_or_file(match: re.Match[str]) -> str:
 def _told(kind: str, message: str, text: str) -> Explained:
     kind = kind.removeprefix("__main__.")
     kept = _FILE.sub(_cell_or_file, _ENTRY.sub(_entry, text)).rstrip("\n")
+    shown = kind.removeprefix("shoal.errors.")  # known enough without
     for name in (kind, kind.rpartition(".")[2]):
         head, found, tail = kept.rpartition(f"\n{name}")
         if found and head and tail[:1] in ("", ":", "\n"):
             above = head.splitlines() if "\n" in head else []  # one line: no frame of the user's own in it
-            return kind, message, [*above, f"{_RED}{name}{_PLAIN}{tail}"]
-    return kind, message, [f"{_RED}{kind}{_PLAIN}: {message}"]
+            return shown, message, [*above, f"{_RED}{shown if name == kind else name}{_PLAIN}{tail}"]
+    return shown, message, [f"{_RED}{shown}{_PLAIN}: {message}"]

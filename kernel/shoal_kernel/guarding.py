@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Set
 from concurrent.futures import Future
+from types import FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from shoal.errors import CellError
-from shoal_kernel.aliases import sharers
+from shoal_kernel.aliases import Sharers
 from shoal_kernel.checks import Checks, is_known
 from shoal_kernel.effects import is_generator
 from shoal_kernel.names import CellNames
@@ -73,8 +74,9 @@ def refuse_shared(guarded: Guarded, outputs: Collection[str]) -> None:
     """
     names, found = guarded.names, guarded.found
     changed = (names.item_writes | names.mutators) & guarded.touches.direct - names.writes
+    sharers = Sharers(guarded.notebook, found)
     for name in sorted(changed & found & set(outputs)):
-        for other, how in sharers(name, guarded.notebook, found, name in guarded.touches.deep).items():
+        for other, how in sharers.of(name, name in guarded.touches.deep).items():
             if other not in outputs:
                 line = guarded.touches.lines.get(name, (0,))[0]
                 raise CellError(
@@ -95,14 +97,18 @@ def checks_of(guarded: Guarded, inputs: Collection[str], outputs: Collection[str
     names, touches, reached = guarded.names, guarded.touches, guarded.reached
     here = {*inputs, *reached.reads, *reached.hands_on}
     touched = {*touches.lines, *reached.hands_on}
-    watched, shared = {}, {}
+    watched, shared = dict[str, tuple[str, ...]](), dict[str, tuple[str, ...]]()
+    sharers = Sharers(guarded.notebook, guarded.found)
     for name in sorted(guarded.found & set(inputs)) if outputs else ():
-        if others := tuple(sharers(name, guarded.notebook, guarded.found, True)):
+        if others := tuple(sharers.of(name, True)):
             shared[name] = others
     for name in sorted(shared.keys() & (touched | reached.changes) & {*outputs, *names.changed}):
-        sharing = sharers(name, guarded.notebook, guarded.found, name in touches.deep | reached.hands_on)
+        sharing = sharers.of(name, name in touches.deep | reached.hands_on)
         if others := tuple(other for other in sharing if other not in outputs):
             watched[name] = others
+    for name in touches.lines.keys() & names.changed - set(outputs):
+        if name in local or isinstance(guarded.notebook.get(name), type | FunctionType):
+            watched.setdefault(name, ())  # what they keep is changed here in vain, whoever defines them
     return Checks(
         plain=frozenset(here - touched),
         lines={name: lines for name, lines in touches.lines.items() if name in here},

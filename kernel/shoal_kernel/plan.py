@@ -22,7 +22,7 @@ from shoal_kernel.checks import BOUND, Checks, can_change
 from shoal_kernel.guarding import Guarded, checks_of, refuse_shared
 from shoal_kernel.names import CellNames, Note, analyse
 from shoal_kernel.options import TaskOptions
-from shoal_kernel.reaching import reach
+from shoal_kernel.reaching import Reached, reach
 from shoal_kernel.refusals import refuse_results
 from shoal_kernel.sharing import touches
 from shoal_kernel.sizes import size_of
@@ -82,7 +82,9 @@ class Plan:
     moving: frozenset[str] = frozenset()
 
 
-def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> Plan:
+def make_plan(
+    tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions, here: bool = False
+) -> Plan:
     """Decide what a cell takes along and brings back.
 
     Args:
@@ -90,6 +92,8 @@ def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], op
         notebook: the notebook's variables.
         found: those of them that are the user's own, not IPython's.
         options: what the cell's line says.
+        here: it runs on a thread of this process, where inputs are the notebook's own objects: what functions do to them
+            is done, and need not come back.
 
     Raises:
         CellError: the cell cannot become a task.
@@ -103,14 +107,15 @@ def make_plan(tree: ast.Module, notebook: Mapping[str, Any], found: set[str], op
     plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
     plan.inputs = _inputs(names, notebook, found, options)
     plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
-    reached = reach(notebook, (names.reads | names.free) & found)
+    reached = Reached() if here else reach(notebook, (names.reads | names.free) & found)
     guarded = Guarded(names, touches(tree), reached, notebook, found)
-    plan.outputs = _outputs(guarded, options, local_names | set(plan.deleted))
+    plan.outputs = _outputs(guarded, options, local_names | set(plan.deleted), here)
     # what is to come back, though the cell does not bind it, has to be there
     plan.inputs = sorted({*plan.inputs, *(set(plan.outputs) & found - names.writes)})
-    refuse_shared(guarded, plan.outputs)
     plan.moving = frozenset(name for name in plan.outputs if name in guarded.moving())
-    plan.checks = checks_of(guarded, plan.inputs, plan.outputs, local_names)
+    if not here:
+        refuse_shared(guarded, plan.outputs)
+        plan.checks = checks_of(guarded, plan.inputs, plan.outputs, local_names)
     plan.managed = names.managed
     plan.told = [name for name in plan.outputs if name not in names.counters | names.managed]
     return plan
@@ -187,7 +192,7 @@ def _suggest(name: str, found: Collection[str], others: Iterable[str] = dir(buil
 # --------------------------------------------------------------------------- what comes back
 
 
-def _outputs(guarded: Guarded, options: TaskOptions, without: set[str]) -> list[str]:
+def _outputs(guarded: Guarded, options: TaskOptions, without: set[str], here: bool) -> list[str]:
     names, notebook, found = guarded.names, guarded.notebook, guarded.found
     if options.writes is not None:
         for name in options.writes:
@@ -206,7 +211,8 @@ def _outputs(guarded: Guarded, options: TaskOptions, without: set[str]) -> list[
         if name in found and not isinstance(notebook[name], _FIXED)
     }
     changed |= guarded.moving() - names.writes
-    changed |= {name for name in guarded.handed_on() - names.writes - changed if _is_too_large(notebook[name])}
+    if not here:
+        changed |= {name for name in guarded.handed_on() - names.writes - changed if _is_too_large(notebook[name])}
     return sorted((names.writes | guarded.reached.binds | changed) - without - _THROWN_AWAY)
 
 

@@ -68,6 +68,8 @@ class Config(Spec, frozen=True):
         self.require(bool(self.executors), "executors", "give at least one executor")
         self.require(0 <= self.retries < float("inf"), "retries", "use 0 or more")
         self.require(self.max_outstanding >= 1, "max_outstanding", "use 1 or more")
+        seconds = 0.0 if isinstance(self.backoff, Backoff) else self.backoff
+        self.require(0 <= seconds < float("inf"), "backoff", "use a number of seconds, 0 or more")
         self.require(self.retry_handler is None or callable(self.retry_handler), "retry_handler", "give a function")
         for executor in self.executors:
             if not (hasattr(executor, "build") and isinstance(getattr(executor, "label", None), str)):
@@ -85,7 +87,7 @@ class Config(Spec, frozen=True):
 
     def policy(self) -> RetryPolicy:
         """How the session retries."""
-        backoff = self.backoff if isinstance(self.backoff, Backoff) else Backoff(first=self.backoff)
+        backoff = self.backoff if isinstance(self.backoff, Backoff) else Backoff.of(self.backoff)
         return RetryPolicy(self.retries, backoff, self.retry_handler)
 
 
@@ -260,6 +262,7 @@ def _at_exit() -> None:
                 left += session.close(SessionClosed("the interpreter exited before this task ended"))
     if left:
         print(
-            f"Shoal: {left} tasks had not finished at exit; end the program with session.wait() to let them.",
+            f"Shoal: {left} task{'' if left == 1 else 's'} had not finished at exit; "
+            "end the program with session.wait() to let them.",
             file=sys.stderr,
         )

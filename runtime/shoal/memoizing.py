@@ -128,7 +128,7 @@ class Memoizer:
             return partial
         streams = tuple([s.path for s in (plan.stdout, plan.stderr) if s is not None and not s.chosen])
         files = tuple(dict.fromkeys((*partial.files, *plan.outputs)))
-        return partial._replace(files=files, streams=streams)
+        return PartialKey(partial.parts, partial.futures, partial.label, files, streams)
 
     def checkpoint(self) -> int:
         """Write the results that are not in the store yet; returns how many were written."""

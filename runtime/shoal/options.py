@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
+from shoal.errors import ConfigurationError
 from shoal.files import File
 from shoal.resources import Resources
 
@@ -17,15 +20,33 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         first: seconds before the second attempt.
         factor: each further wait is so many times as long.
         most: seconds that no wait exceeds.
+
+    Raises:
+        ConfigurationError: a number that cannot be.
     """
 
     first: float = 0.0
     factor: float = 2.0
     most: float = 60.0
 
+    def __post_init__(self) -> None:
+        """Refuse what is no time to wait."""
+        for field, given, low in (("first", self.first, 0.0), ("factor", self.factor, 1.0), ("most", self.most, 0.0)):
+            number: object = given  # whatever the caller wrote
+            if not (isinstance(number, int | float) and low <= number < math.inf):
+                raise ConfigurationError(f"Backoff.{field}", number, f"use a number, {low:g} or more")
+
+    @classmethod
+    def of(cls, seconds: float) -> Backoff:
+        """So many seconds before the second attempt, and twice as long before each further one."""
+        return cls(first=seconds, most=max(seconds, 60.0))
+
     def delay(self, attempt: int) -> float:
         """Seconds to wait after attempt ``attempt`` (from 1) has failed."""
-        return min(self.most, self.first * self.factor ** min(attempt - 1, 64))
+        try:
+            return min(self.most, self.first * float(self.factor) ** (attempt - 1))
+        except OverflowError:
+            return self.most
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):

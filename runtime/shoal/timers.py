@@ -15,6 +15,9 @@ from typing import Any
 
 __all__ = ["call_later"]
 
+_LONGEST = 3600.0
+"""Seconds of one wait: the system knows no waits of a thousand years."""
+
 
 class _TimerThread:
     """Calls functions at their time."""
@@ -37,7 +40,7 @@ class _TimerThread:
         while True:
             with self.condition:
                 while not self.due or self.due[0][0] > time.monotonic():
-                    self.condition.wait(self.due[0][0] - time.monotonic() if self.due else None)
+                    self.condition.wait(min(_LONGEST, self.due[0][0] - time.monotonic()) if self.due else None)
                 _, _, function, args = heapq.heappop(self.due)
             function(*args)
             del function, args  # nothing is kept alive until the next one is due

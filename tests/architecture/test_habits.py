@@ -14,6 +14,7 @@ BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.executors.calling": {"_outcome"},  # the body of a task
     "shoal.engine.retrying": {"_ask_handler"},  # the user's retry_handler
     "shoal.executors.foreign": {"guarded"},  # an executor of another library
+    "shoal.memo.keeping": {"packed"},  # pickling the user's values
     "shoal.memoizing": {"Memoizer._key_of"},  # reading and digesting the user's values
     "shoal.node.adapted": {"_guarded"},  # the body of a task
     "shoal.node.worker": {"Worker._execute"},  # the body of a task

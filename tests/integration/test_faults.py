@@ -167,7 +167,7 @@ def test_a_script_that_ends_leaves_no_process(tmp_path: Path, ending: str) -> No
     assert len(pids) >= 3, done.stderr
     assert eventually(lambda: not [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status() != "zombie"])
     if not ending:
-        assert "1 tasks had not finished" in done.stderr
+        assert "1 task had not finished" in done.stderr
 
 
 def test_workers_that_do_not_start_are_reported_with_their_stderr(tmp_path: Path) -> None:

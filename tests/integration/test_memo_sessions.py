@@ -75,7 +75,9 @@ def test_after_a_kill_what_was_made_is_found(tmp_path: Path, kind: str) -> None:
 def test_each_gets_a_value_of_its_own(tmp_path: Path, mode: str) -> None:
     """On threads the first one has the object that was made: what is done to it, nobody else sees, then or later."""
     memo = Memo(folder=str(tmp_path / "memo"), checkpoint_mode=mode)
-    config = shoal.Config(executors=[shoal.ThreadPoolExecutor(max_threads=2)], run_dir=str(tmp_path / "runs"), memo=memo)
+    config = shoal.Config(
+        executors=[shoal.ThreadPoolExecutor(max_threads=2)], run_dir=str(tmp_path / "runs"), memo=memo
+    )
     gate = tmp_path / "gate"
     with shoal.load(config):
 
@@ -102,13 +104,16 @@ def test_each_gets_a_value_of_its_own(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "raise ValueError('as users do')"])
 def test_results_are_written_when_the_interpreter_ends(tmp_path: Path, mode: str, end: str) -> None:
     """Though nobody closed the session."""
-    text = SCRIPT.partition("config = ")[0] + f"""
+    text = (
+        SCRIPT.partition("config = ")[0]
+        + f"""
 from shoal.memo.spec import Memo
 memo = Memo(folder=str(folder / "memo"), checkpoint_mode={mode!r})
 shoal.load(shoal.Config(executors=[executor], run_dir=str(folder / "runs"), memo=memo))
 assert step(7).result(60) == {{"x": 21}}
 {end}
 """
+    )
     for _ in range(2):
         words = [sys.executable, "-c", text, str(tmp_path), "threads", "end"]
         subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)

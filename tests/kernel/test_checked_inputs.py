@@ -40,7 +40,7 @@ def test_a_helper_that_changes_its_argument_fails_the_task(kernel: Kernel) -> No
     ended(kernel)
     (text,) = cell.errors
     assert len(text.splitlines()) == 1
-    assert "HiddenMutation" in text
+    assert text.startswith("\x1b[31mHiddenMutation\x1b[0m: ")
     assert "'rows' was changed by code that line 2 calls" in text
     assert "%%task -o rows,total" in text
     assert kernel.value("(rows, type(total.exception()).__name__)") == "([5], 'HiddenMutation')"

@@ -154,6 +154,9 @@ def test_threads_run_task_cells_too(kernel: Kernel, tmp_path: Any) -> None:
         assert kernel.value("w.result()") == "2"
         ended(kernel)
         assert "in a thread" in cell.text()
+        kernel.good("seen, also = [], []\nalso = seen\ndef note(v):\n    seen.append(v)\n    return v")
+        kernel.good("%%task\nn = note(5)")
+        assert kernel.value("(n.result(), seen, also)") == "(5, [5], [5])"
     finally:
         run_dir = kernel.value("str(session.run_dir.parent)")
         kernel.good(

@@ -70,7 +70,8 @@ def test_specs_compare_by_value() -> None:
 
 def sample(parameter: inspect.Parameter) -> Any:
     """A value for a constructor's parameter, by its annotation."""
-    kinds = {"str": "words", "float": 1.5, "object": 3, "tuple[str, ...]": ("a", "b"), "Any": "x", "int": 2}
+    kinds = {"str": "words", "float": 1.5, "object": 3, "Any": "x", "int": 2}
+    kinds |= {"tuple[str, ...]": ("a", "b"), "tuple[int, ...]": (3, 4)}
     return kinds[str(parameter.annotation)]
 
 

@@ -115,10 +115,7 @@ def _resources(decorator: str, given: dict[str, Any]) -> Resources:
 
 
 def _backoff(value: Any) -> Backoff:
-    if isinstance(value, Backoff):
-        return value
-    seconds = checked_seconds("backoff", value)
-    return Backoff(first=seconds, most=max(seconds, Backoff().most))
+    return value if isinstance(value, Backoff) else Backoff.of(checked_seconds("backoff", value))
 
 
 def _flag(value: Any) -> bool:

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from shoal.callbacks import call_back, on_callback_thread
+from shoal.callbacks import on_callback_thread
 from shoal.place import in_body, in_task
 
 __all__ = ["Pressure"]
 
 _SAY_AFTER = 1.0
-"""Seconds that a submission is held before a line says so."""
+"""Seconds that submissions are held, together, before a line says so."""
 
 _LOOK_EVERY = 0.5
 """Seconds between looks whether the tasks still move."""
@@ -40,6 +40,7 @@ class Pressure:
         """Whether no task can end without somebody's doing; so until the next one is launched."""
         self._room, self._unfinished, self._moving = room, unfinished, moving
         self._low = limit - max(1, limit // 20)
+        self._waited = 0.0
         self._said = False
 
     def let_go(self) -> None:
@@ -55,26 +56,31 @@ class Pressure:
         """
         if self.stuck or not _may_wait():
             return
-        began = time.monotonic()
+        if self._unfinished() < self.limit:
+            return  # futures of other libraries stand among them
+        full = True
+        while full:
+            began = time.monotonic()
+            full = self._is_full()
+            self._waited += time.monotonic() - began
+            if self._waited > _SAY_AFTER and not self._said:
+                self._said = True
+                sys.stderr.write(
+                    f"Shoal: {self.limit:,} tasks are unfinished; further submissions wait for room "
+                    "(Config.max_outstanding).\n"
+                )
+
+    def _is_full(self) -> bool:
+        """Wait a moment for room; whether there is still none."""
         with self._room:
-            self.held += 1
-            try:
-                if self._unfinished() < self.limit:
-                    return  # futures of other libraries stand among them
-                while self._unfinished() > self._low and not self.stuck:
+            if self._unfinished() > self._low and not self.stuck:
+                self.held += 1
+                try:
                     if not self._room.wait(_LOOK_EVERY):
                         self.stuck = not self._moving()
-                    if not self._said and time.monotonic() - began > _SAY_AFTER:
-                        self._said = True
-                        call_back(_say, self.limit)
-            finally:
-                self.held -= 1
-
-
-def _say(limit: int) -> None:
-    sys.stderr.write(
-        f"Shoal: {limit:,} tasks are unfinished; further submissions wait for room (Config.max_outstanding).\n"
-    )
+                finally:
+                    self.held -= 1
+            return self._unfinished() > self._low and not self.stuck
 
 
 def _may_wait() -> bool:

@@ -8,6 +8,7 @@ is there anything to digest again.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Sequence
@@ -205,7 +206,7 @@ def class_steps(cls: type) -> Steps:
 
 def _hidden_state(cls: type) -> dict[str, Any]:
     """What a metaclass that is written in C keeps of a class outside its ``__dict__``: the defaults of a struct, say."""
-    metas = [meta for meta in type(cls).__mro__ if not issubclass(type, meta)]
+    metas = [meta for meta in inspect.getmro(type(cls)) if not issubclass(type, meta)]
     names = [n for meta in metas for n, kept in vars(meta).items() if type(kept) is MemberDescriptorType]
     return {name: getattr(cls, name, None) for name in names}
 

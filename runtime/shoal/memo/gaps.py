@@ -33,6 +33,10 @@ Part = bytes | int | _Gapped
 """An encoding, the number of the future whose value's encoding comes here, or what has such parts."""
 
 
+class _Loop(Exception):
+    """Something contains itself."""
+
+
 class Gaps:
     """Encodes values, and leaves gaps for futures.
 
@@ -46,8 +50,14 @@ class Gaps:
         self._futures = futures
         self._seen: dict[int, tuple[Any, Part | None]] = {}
 
-    def part(self, value: Any, depth: int = 0) -> Part:
-        """The encoding of a value; ``depth`` says how far down it stands."""
+    def part(self, value: Any) -> Part:
+        """The encoding of a value; one that contains itself has no gaps."""
+        try:
+            return self._part(value, 0)
+        except _Loop:
+            return self._encode(value)
+
+    def _part(self, value: Any, depth: int) -> Part:
         kind = type(value)
         if is_future(kind):
             return self._futures.setdefault(id(value), (len(self._futures), value))[0]
@@ -56,15 +66,15 @@ class Gaps:
         whole = flat(value)
         if whole is not None:
             return whole
-        _, known = self._seen.setdefault(id(value), (value, None))
-        if known is not None:
+        if id(value) in self._seen:
+            known = self._seen[id(value)][1]
+            if known is None:
+                raise _Loop
             return known
-        its_keys = tuple(map(self._encode, value)) if kind is dict else ()
-        parts = []
-        for item in list(value.values()) if kind is dict else value:
-            is_above = id(item) in self._seen and self._seen[id(item)][1] is None
-            parts.append(self._encode(item) if is_above else self.part(item, depth + 1))
-        made: Part = _Gapped(kind.__name__.encode(), its_keys, tuple(parts))
+        self._seen[id(value)] = (value, None)
+        keys = tuple(map(self._encode, value)) if kind is dict else ()
+        parts = tuple([self._part(item, depth + 1) for item in (list(value.values()) if kind is dict else value)])
+        made: Part = _Gapped(kind.__name__.encode(), keys, parts)
         if all(type(part) is bytes for part in parts):
             made = filled(made, ())
         self._seen[id(value)] = (value, made)

@@ -13,7 +13,6 @@ from shoal.memo.spec import Memo
 from shoal.memo.store import MemoStore, default_folder
 from shoal.outcome import Failure, Packed, Payload, Raised, Value
 from shoal.serialize import pack, pack_failure
-from shoal.serialize.pickling import attempt
 from shoal.wire.frames import outside
 
 __all__ = ["Keeper", "Result", "packed"]
@@ -49,8 +48,10 @@ class _Kept:
 
 def packed(values: Sequence[Value]) -> list[Payload] | None:
     """Values as bytes; None if one of them cannot be pickled."""
-    found, error = attempt(lambda: [v.payload if isinstance(v, Packed) else pack(v.object) for v in values])
-    return None if error is not None else found
+    try:
+        return [value.payload if isinstance(value, Packed) else pack(value.object) for value in values]
+    except BaseException:  # noqa: BLE001 - runs the users' code, on threads that have others to serve
+        return None
 
 
 class Keeper:
@@ -103,9 +104,8 @@ class Keeper:
                 return
             if self._at_once:
                 self._save(kept)
-            while self._size > ROOM:
-                oldest = next(iter(self._kept.values()))
-                if self._make_ready(oldest):
+            for oldest in list(self._kept.values()) if self._size > ROOM else ():  # others add to it meanwhile
+                if self._size > ROOM and self._make_ready(oldest):
                     self._save(oldest)
 
     def find(self, key: bytes, partial: PartialKey) -> Result | None:

@@ -155,14 +155,14 @@ def _arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     return found
 
 
-_signatures: dict[int, tuple[weakref.ref[Any], Any, inspect.Signature | None]] = {}
+_signatures: dict[int, tuple[weakref.ref[Any], Any, Any, inspect.Signature | None]] = {}
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    state = (getattr(function, "__code__", None), getattr(function, "__defaults__", None))
+    code, defaults = getattr(function, "__code__", None), getattr(function, "__defaults__", None)
     known = _signatures.get(id(function))
-    if known is not None and known[0]() is function and known[1] == state:
-        return known[2]
+    if known is not None and known[0]() is function and known[1] is code and known[2] is defaults:
+        return known[3]
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some callables of C tell nothing
@@ -172,7 +172,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         held = weakref.ref(function, functools.partial(_forget, key, _signatures))
     except TypeError:  # a callable of a class with slots
         return signature
-    _signatures[key] = (held, state, signature)
+    _signatures[key] = (held, code, defaults, signature)
     return signature
 
 

@@ -103,11 +103,10 @@ def members(module: ModuleType) -> Iterator[Any]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, FunctionType):
-            yield item.__code__
+        if isinstance(item, FunctionType | LRU_WRAPPER):
+            if isinstance(item, FunctionType):
+                yield item.__code__
             queue.append(item.__dict__.get("__wrapped__"))
-        elif isinstance(item, LRU_WRAPPER):
-            queue.append(item.__wrapped__)
         elif isinstance(item, property):
             queue += (item.fget, item.fset, item.fdel)
         elif isinstance(item, staticmethod | classmethod):

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import FunctionType
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -226,3 +227,24 @@ def test_no_change_is_lost_in_silence(cells: list[tuple[bool, str]]) -> None:
 def test_nor_among_futures(cells: list[tuple[bool, str]]) -> None:
     """The same where all that comes back stays a future, whose value each later task unpickles for itself."""
     _run_both(cells, futures=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["Kept.held.append(1)", "Kept().add()", "class Kept:\n    held = []\nKept.held.append(1)"]
+)
+def test_what_a_class_keeps_is_not_lost_in_silence(text: str) -> None:
+    """A class of the notebook, or of the cell itself."""
+    tasks = Notebook()
+    exec("class Kept:\n    held = []\n    def add(self):\n        self.held.append(1)", tasks.home)
+    with pytest.raises(HiddenMutation, match="'Kept'"):
+        tasks.task(text)
+    tasks.task("Kept.held[0:0]\nKept()")
+
+
+def test_a_change_in_an_object_that_holds_many_is_seen() -> None:
+    """Long containers are searched for names, too, if they hold more than constants."""
+    tasks = Notebook()
+    tasks.home["many"] = [[] for _ in range(5000)]
+    tasks.home["one"] = tasks.home["many"][4000]
+    with pytest.raises(CellError, match="'many' holds 'one'"):
+        tasks.task("one.append(1)")

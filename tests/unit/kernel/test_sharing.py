@@ -236,3 +236,12 @@ def test_sharing_that_does_no_harm_is_no_reason() -> None:
         plan(cell, line, home)
     home["same"] = home["x"] = "text"
     plan("x += 'more'", home=home)
+
+
+def test_on_threads_functions_do_it_themselves() -> None:
+    """Their variables are the notebook's own: nothing has to come back, and names that share an object go on sharing it."""
+    home = notebook()
+    home["same"] = home["x"]
+    for cell, outputs in [("grows()", []), ("binds()", []), ("x.append(1)", ["x"]), ("z = helper(x)", ["z"])]:
+        found = {name for name in home if not name.startswith("__")}
+        assert make_plan(parse(cell), home, found, TaskOptions(), here=True).outputs == outputs

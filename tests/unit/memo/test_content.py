@@ -316,10 +316,37 @@ def test_a_file_that_was_given_old_times_is_read_again(tmp_path: Path) -> None:
     assert len(seen) == 200
 
 
+def test_a_folder_counts_by_all_that_is_in_it(tmp_path: Path) -> None:
+    """Names and contents, at any depth; links by where they lead."""
+    folder = tmp_path / "data"
+    deep = folder / "a" / "b"
+    deep.mkdir(parents=True)
+    seen = [content_digest(File(folder))]
+    for change in (
+        lambda: (deep / "x.txt").write_text("one"),
+        lambda: (deep / "x.txt").write_text("two"),
+        lambda: (deep / "x.txt").rename(deep / "y.txt"),
+        lambda: (folder / "empty").mkdir(),
+        lambda: (folder / "round").symlink_to(folder),
+        lambda: (folder / "gone").symlink_to("nowhere"),
+    ):
+        change()
+        seen.append(content_digest(File(folder)))
+    assert len(set(seen)) == len(seen)
+    assert content_digest(File(folder)) == seen[-1]
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    """Whoever opened it would wait for somebody to write."""
+    os.mkfifo(tmp_path / "pipe")
+    assert content_digest(File(tmp_path / "pipe")) == content_digest(File(tmp_path / "pipe"))
+    assert content_digest(File("/dev/zero")) == content_digest(File("/dev/zero"))
+
+
 def test_a_name_that_no_file_can_have_is_that_of_no_file() -> None:
     """Too long, or with a zero in it."""
     for name in ("a" * 300, "a\0b"):
-        assert content_digest(File(f"/tmp/{name}")) == content_digest(File(f"/tmp/{name}"))  # noqa: S108
+        assert content_digest(File(f"/tmp/{name}")) == content_digest(File(f"/tmp/{name}"))
 
 
 # --------------------------------------------------------------------------- properties

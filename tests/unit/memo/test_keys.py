@@ -39,6 +39,16 @@ def test_a_call_is_the_same_however_its_arguments_are_given(nb: Any, key: Any) -
     assert key(nb.f, 1, a=1, b=2) == key(nb.f, 1, b=2, a=1)
 
 
+def test_defaults_that_were_replaced_are_seen(nb: Any, key: Any) -> None:
+    """Whatever it means to compare them: arrays do not like that."""
+    nb.run("import numpy as np\ndef f(x, y=np.zeros(2)): return y")
+    before = key(nb.f, 1)
+    nb.run("f.__defaults__ = (np.ones(2),)")
+    assert key(nb.f, 1) != before
+    nb.run("f.__defaults__ = (np.zeros(2),)")
+    assert key(nb.f, 1) == before
+
+
 def test_a_call_that_does_not_fit_has_a_key_too(nb: Any, key: Any) -> None:
     """It will fail by itself, and say why."""
     nb.run(TEXT)

@@ -323,9 +323,27 @@ def test_objects_of_this_process_are_packed_before_they_can_change(bench: Bench)
     assert bench.value(1) == bench.value(2) == [1]
 
 
-def test_a_value_that_cannot_be_pickled_is_shared_but_not_kept(bench: Bench) -> None:
-    """With one warning."""
-    lock = threading.Lock()
+class Unwilling:
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        threading.Lock(),
+        Unwilling(ValueError),
+        Unwilling(SystemExit),
+        Unwilling(KeyboardInterrupt),
+        Unwilling(MemoryError),
+    ],
+    ids=["lock", "error", "exit", "interrupt", "memory"],
+)
+def test_a_value_that_cannot_be_pickled_is_shared_but_not_kept(bench: Bench, lock: Any) -> None:
+    """With one warning, whatever pickling it raises: the threads that do it have others to serve."""
     for _ in range(2):
         bench.launch(1)
         tid = bench.launch(1)

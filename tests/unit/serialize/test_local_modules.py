@@ -145,7 +145,12 @@ def test_reloading_is_noticed(folder, worker, nb):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("x = 1", "x = 22"), ("return 'g'", "return 'other'"), ("return 'm'", "return 'other'"), ("return 's'", "return 'o'")],
+    [
+        ("x = 1", "x = 22"),
+        ("return 'g'", "return 'other'"),
+        ("return 'm'", "return 'other'"),
+        ("return 's'", "return 'o'"),
+    ],
 )
 def test_new_code_that_was_put_into_a_loaded_module_is_noticed(folder, worker, nb, monkeypatch, old, new):
     """As IPython's autoreload does it: the file was edited, and the functions of the module get its code one by one."""
