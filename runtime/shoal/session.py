@@ -240,6 +240,8 @@ class Session:
             if not candidates:
                 reasons = "; ".join(f"'{label}': {reason}" for label, reason in lacks.items())
                 raise ConfigurationError("resources", needs, f"no executor of this session has them ({reasons})")
+        if options.walltime:
+            candidates = [executor for executor in candidates if executor.keeps_walltime] or candidates
         if len(candidates) == 1:
             return candidates[0]
         usable = [executor for executor in candidates if executor.usable()] or candidates

@@ -47,6 +47,7 @@ class ManualExecutor:
     """
 
     kind = "manual"
+    keeps_walltime = True
 
     def __init__(self, label: str = "manual") -> None:
         self.label = label

@@ -11,7 +11,7 @@ from sources import ROOT, Module, functions_around, modules
 # Each of these runs code that is not Shoal's own, which may raise anything.
 BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.callbacks": {"_run_callback"},  # a callback of a future
-    "shoal.executors.calling": {"_outcome"},  # the body of a task
+    "shoal.executors.calling": {"outcome_of"},  # the body of a task
     "shoal.engine.retrying": {"_ask_handler"},  # the user's retry_handler
     "shoal.executors.foreign": {"guarded"},  # an executor of another library
     "shoal.memo.keeping": {"packed"},  # pickling the user's values

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shoal
+from shoal.callbacks import drain
 from shoal.errors import ConfigurationError, NotPicklable, SessionClosed, WorkerLost
 from shoal.options import TaskOptions
 from shoal.serialize import FunctionImage
@@ -117,6 +119,43 @@ def test_a_result_that_cannot_travel_is_named(session: shoal.Session, shared: bo
         return
     with pytest.raises(NotPicklable, match="the result of make_lock"):
         task.result(30)
+
+
+class Unwilling:
+    """Raises what hardly anybody catches when it is pickled."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        raise self.error
+
+
+def test_an_input_that_raises_as_it_is_packed_makes_nobody_wait(session: shoal.Session) -> None:
+    """Whatever it raises: its task fails, and the next one runs."""
+    for error in (ValueError, SystemExit, KeyboardInterrupt, MemoryError):
+        source: futures.Future[Any] = futures.Future()
+        source.set_result(Unwilling(error))
+        assert session.submit(add, (source,)).exception(PATIENCE) is not None
+        assert session.submit(add, (1,)).result(PATIENCE) == 1
+
+
+def test_a_callback_may_wait_for_a_task(session: shoal.Session) -> None:
+    """Also for one that has not begun, and whose input was made in this process."""
+    source: futures.Future[int] = futures.Future()
+    task = session.submit(add, (source, 1))
+    waits, seen = threading.Event(), []
+
+    def callback(_: object) -> None:
+        waits.set()
+        seen.append(task.result(PATIENCE))
+
+    session.submit(add, (1,)).add_done_callback(callback)
+    assert waits.wait(PATIENCE)
+    source.set_result(5)
+    assert task.result(PATIENCE / 2) == 6
+    assert drain(PATIENCE)
+    assert seen == [6]
 
 
 def test_arguments_are_private_unless_they_are_shared(session: shoal.Session, shared: bool) -> None:

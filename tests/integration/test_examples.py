@@ -72,7 +72,9 @@ def test_a_flaky_task_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """What was done before the kill is not done again, but for the steps that ran at that moment."""
-    found = re.search(r"killed with (\d+) of 20 .*\nsum (\d+); the second run ran (\d+) steps", run("restart", tmp_path))
+    found = re.search(
+        r"killed with (\d+) of 20 .*\nsum (\d+); the second run ran (\d+) steps", run("restart", tmp_path)
+    )
     assert found is not None
     done, total, again = map(int, found.groups())
     assert total == sum(step * step for step in range(20))

@@ -109,9 +109,15 @@ class ManagerGone(msgspec.Struct, frozen=True):
 
 
 class DrainRequested(msgspec.Struct, frozen=True):
-    """A manager shall finish what it has begun and then end."""
+    """A manager shall finish what it has begun and then end.
+
+    Args:
+        manager: which.
+        gone: it cannot be told, for its process has ended; :class:`ManagerGone` follows, with the reason.
+    """
 
     manager: int
+    gone: bool = False
 
 
 class AttemptsEnded(msgspec.Struct):

@@ -255,6 +255,8 @@ class Dispatcher(Book):
         if manager is None or manager.state is ManagerState.DRAINING:
             return
         self._move(manager, ManagerEvent.DRAIN)
+        if event.gone:
+            return
         if manager.outstanding:
             self._recall(manager)
         else:

@@ -16,6 +16,7 @@ from typing import Any
 
 from shoal.errors import ConfigurationError, PoolLost, PoolStartFailed, ShoalError
 from shoal.executors.adapting import Flight, PreparedAdapterCall, ended, lost, reason, task_of, unreadable
+from shoal.executors.calling import outcome_of
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.executors.foreign import Foreign, guarded
 from shoal.executors.packing import prepare
@@ -85,6 +86,8 @@ class Adapter:
     Args:
         foreign: how the foreign executor is made, asked and ended.
     """
+
+    keeps_walltime = False
 
     def __init__(self, foreign: Foreign) -> None:
         self.label, self.kind = foreign.label, foreign.kind
@@ -248,11 +251,11 @@ class Adapter:
     def _depart(self, flight: Flight) -> None:
         """Give one attempt to the foreign executor."""
         attempt = flight.attempt
-        try:
-            task = task_of(attempt)
-        except ShoalError as error:
-            self._answer(flight, Ended(attempt.tid, attempt.attempt, (), Raised(error), final=True))
+        packed = outcome_of(lambda: task_of(attempt))  # runs users' code, where an input was made in this process
+        if isinstance(packed, Raised):
+            self._answer(flight, Ended(attempt.tid, attempt.attempt, (), packed, final=True))
             return
+        task = packed.object
         snapshot = attempt.prepared.call.snapshot
         code = snapshot.code_blob if flight.with_code or len(snapshot.code_blob) <= _LARGE else None
         executor = self._executor or self._open()

@@ -124,10 +124,12 @@ class Executor(Protocol):
     Attributes:
         label: its name in the session.
         kind: ``threads`` or ``pool``, for the log.
+        keeps_walltime: whether it can end a task that runs longer than it may.
     """
 
     label: str
     kind: str
+    keeps_walltime: bool
 
     def start(self, sink: Sink, folder: Path) -> None:
         """Begin. Returns quickly: what takes time goes on in the background, and fails through the sink.

@@ -14,13 +14,14 @@ from pathlib import Path
 import zmq
 
 from shoal.blocks.providers.local import LocalProvider
-from shoal.callbacks import call_back
 from shoal.errors import ConfigurationError, PoolLost, PoolStartFailed, ShoalError
+from shoal.executors.calling import outcome_of
 from shoal.executors.client import ClientLink
 from shoal.executors.executor import Attempt, Call, Ended, Sink
 from shoal.executors.nodes import NodeSize, node_of
 from shoal.executors.packing import PreparedPoolCall, far, needs_packing, pack_inputs, prepare
 from shoal.links import dial
+from shoal.memo.jobs import JobThread
 from shoal.outcome import Failure, Packed, Raised
 from shoal.pool.connection import Connection, read_connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool, stderr_tail
@@ -103,6 +104,7 @@ class PoolExecutor:
     """The executor behind :class:`HighThroughputExecutor`."""
 
     kind = "pool"
+    keeps_walltime = True
 
     def __init__(self, spec: HighThroughputExecutor) -> None:
         self.label = spec.label
@@ -118,6 +120,7 @@ class PoolExecutor:
         self._slots = (spec.max_workers_per_node or len(os.sched_getaffinity(0))) * max(1, spec.provider.init_blocks)
         self._closed = False
         self._node = NodeSize()
+        self._packing = JobThread(f"shoal-packing-{spec.label}")
 
     # ------------------------------------------------------------------ Executor
 
@@ -173,7 +176,8 @@ class PoolExecutor:
         for attempt in attempts:
             self._outstanding[attempt.tid, attempt.attempt] = attempt.prepared
             if attempt.inputs and any(map(needs_packing, attempt.inputs)):
-                call_back(self._pack, attempt)  # packing runs users' code: not here, and not on the link's thread
+                # packing runs users' code: not here, not on the link's thread, and not behind a callback that takes long
+                self._packing.put(self._pack, attempt)
             else:
                 ready.append((attempt, None))
         self._link.put(ready)
@@ -229,6 +233,7 @@ class PoolExecutor:
     def close(self) -> None:
         """Leave the pool; an embedded one is told to end, and ended if it does not."""
         self._closed = True
+        self._packing.close(0.0)
         embedded = self._process is not None
         told = self._link.close(Shutdown("the session ended") if embedded else None)
         if self._process is not None:
@@ -322,13 +327,12 @@ class PoolExecutor:
     # ------------------------------------------------------------------ inside
 
     def _pack(self, attempt: Attempt) -> None:
-        """Pack the values that were made in this process, on the callback thread."""
-        try:
-            item = (attempt, pack_inputs(attempt.inputs))
-        except ShoalError as error:
-            self._answer(Ended(attempt.tid, attempt.attempt, (), Raised(error), final=True))
+        """Pack the values that were made in this process, on a thread of its own."""
+        packed = outcome_of(lambda: pack_inputs(attempt.inputs))
+        if isinstance(packed, Raised):
+            self._answer(Ended(attempt.tid, attempt.attempt, (), packed, final=True))
             return
-        self._link.put([item])
+        self._link.put([(attempt, packed.object)])
         over: ShoalError | None = self._link.over
         if over is not None:
             self.lost(over)

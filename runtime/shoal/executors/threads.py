@@ -74,6 +74,7 @@ class Threads:
     """
 
     kind = "threads"
+    keeps_walltime = False
 
     def __init__(self, spec: ThreadPoolExecutor, tasks: bool = True) -> None:
         self.label = spec.label

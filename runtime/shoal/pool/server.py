@@ -263,6 +263,9 @@ class PoolServer:
 
         def ended() -> None:
             self._unwatch(block)
+            for peer in self._interchange.managers.values():
+                if peer.block == block:  # until it is known why it ended, its manager gets nothing more
+                    self._interchange.tell(DrainRequested(peer.number, gone=True))
             self._jobs.look(block, job)
 
         self._watches[block] = fd

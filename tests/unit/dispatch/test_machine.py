@@ -364,6 +364,21 @@ def test_an_idle_manager_drains_at_once(world: World):
     assert world(DrainRequested(7)) == [ManagerDrained(7)]
 
 
+def test_a_manager_whose_process_has_ended_gets_nothing_more(world: World):
+    """Before it is known why: what comes meanwhile waits for another, and what it has is told to be lost once, with the reason."""
+    world.manager(7, slots=2)
+    world(TasksSubmitted(1, [task(0)]))
+    assert world(DrainRequested(7, gone=True)) == []
+    world(TasksSubmitted(1, [task(1)]))
+    assert world.orders == []
+    world(ManagerGone(7, "signal 9"))
+    (lost,) = world.results_for(1)
+    assert (lost.tid, lost.failure.lost) == (0, True)
+    assert "signal 9" in lost.failure.message
+    world.manager(8, slots=1)
+    assert [t.tid for t in world.tasks_for(8)] == [1]
+
+
 def test_cancelling_what_waits_ends_it(world: World):
     """An attempt that waits in the pool ends as cancelled, and is never sent."""
     world(TasksSubmitted(1, [task(0), task(1)]))

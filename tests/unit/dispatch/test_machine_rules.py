@@ -212,10 +212,15 @@ class Pool(RuleBasedStateMachine):
         self.tell(ManagerGone(number, "killed"))
 
     @precondition(lambda self: self.managers)
-    @rule(data=st.data(), really=RARELY)
-    def a_manager_drains(self, data: st.DataObject, really: bool) -> None:
-        if really:
-            self.tell(DrainRequested(data.draw(st.sampled_from(sorted(self.managers)))))
+    @rule(data=st.data(), really=RARELY, gone=st.booleans())
+    def a_manager_drains(self, data: st.DataObject, really: bool, gone: bool) -> None:
+        if not really:
+            return
+        number = data.draw(st.sampled_from(sorted(self.managers)))
+        self.tell(DrainRequested(number, gone))
+        if gone:
+            del self.managers[number]
+            self.tell(ManagerGone(number, "killed"))
 
     @precondition(lambda self: self.managers)
     @rule(data=st.data())
