@@ -70,7 +70,10 @@ class Scene:
         return found[0]
 
     def kill(self, role: str) -> None:
-        self.process(role).send_signal(signal.SIGKILL)
+        """Kill it, and wait until it is dead: what is sent to one that is just dying may be lost with it."""
+        process = self.process(role)
+        process.send_signal(signal.SIGKILL)
+        assert eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
     @contextmanager
     def stopped(self, role: str) -> Iterator[psutil.Process]:
