@@ -51,6 +51,14 @@ def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
     return bool(condition())
 
 
+def dead(process: psutil.Process) -> bool:
+    """Whether it is gone, or a zombie; it may go, being reaped by its parent, between two questions."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 class Scene:
     """A session whose pool has one worker, and the processes of that pool."""
 
@@ -73,7 +81,7 @@ class Scene:
         """Kill it, and wait until it is dead: what is sent to one that is just dying may be lost with it."""
         process = self.process(role)
         process.send_signal(signal.SIGKILL)
-        assert eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        assert eventually(lambda: dead(process))
 
     @contextmanager
     def stopped(self, role: str) -> Iterator[psutil.Process]:
