@@ -2,7 +2,7 @@
 # Each makes what it needs, once; .stamps remembers.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format run bench soak api js system clean
+.PHONY: help lab test lint format run bench soak journey scale chaos api js system clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -18,6 +18,9 @@ help:
 	@echo "make run NB=file.ipynb   a notebook, headless, in the terminal (ARGS='--output out.ipynb')"
 	@echo "make bench               Shoal and its peers, measured; writes docs/benchmarks.md"
 	@echo "make soak                a million tasks in one session: rate and memory (ARGS='--tasks N')"
+	@echo "make scale               one pool with 8 to 8,192 managers connected (ARGS='--managers 64,512')"
+	@echo "make chaos               tasks under fire: parts of a pool are killed at random (SEEDS='1 2 3' TASKS=100000)"
+	@echo "make journey             what each step of one task costs"
 	@echo "make lint | format       the checks without the tests | let ruff lay out the code"
 	@echo "make api | js            labextension/src/api.ts from the Python types | the JavaScript, built and installed"
 	@echo "make clean               remove what was built (.venv and node_modules, too)"
@@ -69,6 +72,16 @@ bench: .stamps/lab
 
 soak: .stamps/lab
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+scale: .stamps/lab
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
+# Without SEEDS it is one, drawn anew.
+chaos: .stamps/test
+	@SHOAL_CHAOS_SEEDS="$(SEEDS)" SHOAL_CHAOS_TASKS="$(or $(TASKS),20000)" SHOAL_CHAOS_ADDRESS="$(ADDRESS)" $(BIN)/python -m pytest -q -s tests/integration/test_chaos.py
+
+journey: .stamps/lab
+	@$(BIN)/python -m benchmarks.journey
 
 api: .stamps/test
 	$(BIN)/python tools/make_api.py

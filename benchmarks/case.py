@@ -66,7 +66,8 @@ class Case:
     def fits(self, peer: Peer) -> bool:
         """Whether a system can do it."""
         able = (peer.dependencies or not self.dependencies) and (peer.processes or not self.processes)
-        return able and (not self.only or peer.name in self.only)
+        wanted = not peer.cases or self.name in peer.cases
+        return able and wanted and (not self.only or peer.name in self.only)
 
     def count(self, peer: Peer, quick: bool) -> int:
         """How much work a system gets."""

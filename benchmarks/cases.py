@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.case import Case, Counts, Figure
-from benchmarks.measure import captures, data, flow, memory, rates
+from benchmarks.measure import captures, data, flow, memory, rates, rest
 
 CASES = (
     Case(
@@ -101,6 +101,45 @@ CASES = (
         quick=Counts(60, 30),
         run=data.strings,
         processes=True,
+    ),
+    Case(
+        "payload-large",
+        (Figure("rate", "64 MB numpy array there and back, 8 in flight", "MB/s", more_is_better=True),),
+        full=Counts(24, 16),
+        quick=Counts(8, 8),
+        run=data.large_arrays,
+        processes=True,
+        rounds=5,
+    ),
+    Case(
+        "share",
+        (Figure("task", "task that reads an array of 64 MB, given by `shoal.share`", "µs", table="shoal"),),
+        full=Counts(5_000, 5_000),
+        quick=Counts(500, 500),
+        run=data.shared,
+        rounds=3,
+        only=("shoal",),
+    ),
+    Case(
+        "log",
+        (Figure("task", "CPU time of the event log", "µs a task", table="shoal"),),
+        full=Counts(100_000, 100_000),
+        quick=Counts(20_000, 20_000),
+        run=rest.log,
+        rounds=3,
+        only=("shoal",),
+    ),
+    Case(
+        "idle",
+        (
+            Figure("percent", "CPU time of all processes while idle", "% of a core", table="shoal"),
+            Figure("wakes", "wake-ups of the busiest thread while idle", "a second", table="shoal"),
+        ),
+        full=Counts(60, 60),
+        quick=Counts(5, 5),
+        run=rest.idle,
+        rounds=1,
+        only=("shoal",),
     ),
     Case(
         "startup",

@@ -66,7 +66,7 @@ def render(results: Results, cases: Sequence[Case], peers: Sequence[Peer]) -> st
     setups = [f"- **{p.title}**: {how}" for p in peers if (how := _setup(results, p))]
     parts = [
         "\n".join(f"- {line}" for line in [*results.machine, LEGEND]),
-        *comparison(results, cases, [peer for peer in peers if peer.processes or not peer.project]),
+        *comparison(results, cases, [peer for peer in peers if not peer.variant]),
         "\n".join(["How each was set up:", "", *setups]) if setups else "",
         own(values, cases, peers),
         "\n".join(["Failed:", "", *[f"- {line}" for line in results.failures()]]) if results.failures() else "",
@@ -112,10 +112,11 @@ def own(values: Values, cases: Sequence[Case], peers: Sequence[Peer]) -> str:
         for peer in peers:
             for figure in case.figures:
                 rounds = values.get((case.name, figure.key, peer.name))
-                wanted = figure.table == ("shoal" if peer.processes else "peers")
+                wanted = figure.table == ("peers" if peer.variant else "shoal")
                 if peer.project and rounds and wanted:
-                    where = "" if peer.processes else " (ThreadPoolExecutor)"
-                    rows.append([f"{figure.title}{where}, {figure.unit}", spread(Summary.of(list(rounds.values())))])
+                    rows.append(
+                        [f"{figure.title}{peer.variant}, {figure.unit}", spread(Summary.of(list(rounds.values())))]
+                    )
     return table(["Shoal alone", ""], rows)
 
 

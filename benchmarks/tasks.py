@@ -17,6 +17,11 @@ def echo(value: Any) -> Any:
     return value
 
 
+def look(array: Any, place: int) -> float:
+    """One number of an array."""
+    return float(array[place])
+
+
 def increment(value: int) -> int:
     """One more: a link of a chain."""
     return value + 1

@@ -26,7 +26,9 @@ def _forget(home: str) -> None:
     for file in Path(home).glob("pools/*.json"):
         connection = json.loads(file.read_text())
         print(f"a test left the pool '{connection['name']}' running")
-        os.kill(connection["pid"], signal.SIGKILL)
+        for pid in (connection.get("supervisor"), connection["pid"]):
+            if pid:
+                os.kill(pid, signal.SIGKILL)
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Installs what the browser tests need from the operating system: Chromium and a font.
+"""Installs what tests need from the operating system: Chromium and a font for the browser, Open MPI, and ip for networks.
 
 It does so only as root and where there is apt; elsewhere it says what is missing, and those tests are skipped.
 """
@@ -10,22 +10,29 @@ import shutil
 import subprocess
 import sys
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PACKAGES = ("chromium", "fonts-dejavu-core")
+WANTED = (
+    (("chromium", "chromium-browser", "google-chrome"), ("chromium", "fonts-dejavu-core"), "the browser tests"),
+    (("mpiexec",), ("openmpi-bin",), "the MPI tests"),
+    (("ip",), ("iproute2",), "the tests of network faults"),
+)
+"""Programs of which one has to be there, the packages that bring it, and what needs it."""
 
 
 def main() -> None:
-    """Install the packages, unless a browser is there."""
-    if any(shutil.which(browser) for browser in BROWSERS):
+    """Install what is missing."""
+    missing = [entry for entry in WANTED if not any(shutil.which(program) for program in entry[0])]
+    if not missing:
         return
+    packages = [name for _, names, _ in missing for name in names]
+    tests = " and ".join(needs for _, _, needs in missing)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        sys.stderr.write("No Chromium, and no right to install it: the browser tests will be skipped.\n")
+        sys.stderr.write(f"No {packages[0]}, and no right to install packages: {tests} will be skipped.\n")
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *PACKAGES]):
+    for arguments in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *packages]):
         sys.stderr.write("+ apt-get " + " ".join(arguments) + "\n")
         if subprocess.run(["apt-get", *arguments], env=environment, check=False).returncode:
-            sys.stderr.write("apt-get failed: the browser tests will be skipped.\n")
+            sys.stderr.write(f"apt-get failed: {tests} will be skipped.\n")
             return
 
 

@@ -26,6 +26,8 @@ class Peer(Protocol):
         rounds: at most so many, where its start and end take seconds.
         default: whether it is measured unless the command line says otherwise.
         project: whether it is this project, measured in .venv; all others are measured in .bench-venv.
+        variant: what tells it from this project as it comes, for the table of this project alone; else empty.
+        cases: names of the cases that it is measured in; empty: all that fit.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Peer(Protocol):
     rounds: int
     default: bool
     project: bool
+    variant: str
+    cases: tuple[str, ...]
 
     def start(self, workers: int) -> None:
         """Start it with this many workers."""
@@ -73,6 +77,8 @@ class FuturesPeer:
     rounds = 1000
     default = True
     project = False
+    variant = ""
+    cases: tuple[str, ...] = ()
 
     def collect(self, handles: Sequence[Handle]) -> list[Any]:
         """Ask each future."""

@@ -59,10 +59,26 @@ class ShoalThreads(ShoalPool):
     name = "shoal-threads"
     title = "Shoal on threads"
     processes = False
+    variant = " (ThreadPoolExecutor)"
 
     def _spec(self, workers: int) -> Any:
         self._options = f"ThreadPoolExecutor(max_threads={workers})"
         return self._shoal.ThreadPoolExecutor(max_threads=workers)
+
+
+class ShoalOverTcp(ShoalPool):
+    """The link between the pool and its manager as between hosts: encrypted, over TCP."""
+
+    name = "shoal-tcp"
+    title = "Shoal over TCP with CURVE"
+    variant = " (managers over TCP with CURVE)"
+    cases = ("throughput", "latency", "chain")
+
+    def _spec(self, workers: int) -> Any:
+        shoal = self._shoal
+        self._options = f'HighThroughputExecutor(max_workers_per_node={workers}, address="127.0.0.1")'
+        provider = shoal.LocalProvider(init_blocks=1, max_blocks=1)
+        return shoal.HighThroughputExecutor(max_workers_per_node=workers, provider=provider, address="127.0.0.1")
 
 
 def as_in_a_notebook(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,4 +91,4 @@ def as_in_a_notebook(function: Callable[..., Any]) -> Callable[..., Any]:
     return defined
 
 
-PEERS = (ShoalPool(), ShoalThreads())
+PEERS = (ShoalPool(), ShoalThreads(), ShoalOverTcp())

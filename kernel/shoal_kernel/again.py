@@ -10,7 +10,7 @@ from shoal.session import Session
 from shoal_kernel.feed import reading
 from shoal_kernel.where import cell_number
 
-__all__ = ["remember", "retry_task"]
+__all__ = ["check_failed", "remember", "retry_task"]
 
 Start = Callable[[Any, str, str], object]
 _MANY = 1000
@@ -41,25 +41,39 @@ def remember(session: Session, shell: Any, start: Start, line: str, body: str) -
         del _cells[next(iter(_cells))]
 
 
-def retry_task(session: Session, shell: Any, tid: int) -> None:
-    """Run the cell of a task that has no value again, with the notebook's variables as they are now.
-
-    Args:
-        session: whose task.
-        shell: the running IPython shell.
-        tid: its number.
+def check_failed(session: Session, tid: int) -> str:
+    """The words for a task that has no value.
 
     Raises:
-        ShoalError: the task did not fail, was not made by a cell, or its cell cannot become a task now.
+        CellError: it has one, or may get one.
     """
     with reading(session) as view:
         record = view.record(tid)
     who = f"{record.label} (task {tid})"
     if record.status not in _ENDED_BADLY:
         raise CellError(f"{who} is {record.status}, so that there is nothing to try again", "see %tasks failed")
+    return who
+
+
+def retry_task(session: Session, shell: Any, tid: int, more: str = "") -> None:
+    """Run the cell of a task that has no value again, with the notebook's variables as they are now.
+
+    Args:
+        session: whose task.
+        shell: the running IPython shell.
+        tid: its number.
+        more: options to add to the cell's line.
+
+    Raises:
+        ShoalError: the task did not fail, was not made by a cell, or its cell cannot become a task now.
+    """
+    who = check_failed(session, tid)
+    with reading(session) as view:
+        record = view.record(tid)
     count = record.cell.execution_count if record.cell is not None else 0
     cell = _cells.get((session.run_id, count))
     if cell is None:
         raise CellError(f"{who} was made by a call, which is not kept", "call the app again, or give it retries=1")
-    cell.start(shell, cell.line, cell.body)
-    remember(session, shell, *cell)
+    line = f"{cell.line} {more}".strip()
+    cell.start(shell, line, cell.body)
+    remember(session, shell, cell.start, line, cell.body)

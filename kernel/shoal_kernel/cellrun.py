@@ -16,6 +16,7 @@ from shoal.errors import CellError, NotPicklable
 from shoal.serialize import pack
 from shoal_kernel.bundle import Bundle, bundle_of
 from shoal_kernel.checks import Checks, Watch, can_change
+from shoal_kernel.prelude import Prelude, environment, prepare
 
 __all__ = ["REPORT", "Absent", "CellCode", "Report", "run_cell"]
 
@@ -40,6 +41,8 @@ class CellCode(msgspec.Struct, frozen=True):
         classes: names of classes that came as inputs: their ``class`` statements do not run again.
         shows: whether the value of a last expression is to be shown.
         checks: how to tell whether an input was changed that does not come back.
+        env: environment variables that the cell runs with.
+        preludes: what each worker runs once, before the first cell that comes with it.
     """
 
     text: str
@@ -49,6 +52,8 @@ class CellCode(msgspec.Struct, frozen=True):
     classes: tuple[str, ...] = ()
     shows: bool = True
     checks: Checks = Checks()
+    env: tuple[tuple[str, str], ...] = ()
+    preludes: tuple[Prelude, ...] = ()
 
 
 class Report(msgspec.Struct):
@@ -84,13 +89,17 @@ def _raise_absent(name: str, reason: str) -> NoReturn:
     raise CellError(f"'{name}' {reason}", "see what the task cell that wrote it says below itself")
 
 
-def run_cell(code: CellCode, anchor: FunctionType, /, **names: Any) -> dict[str, Any]:
+def run_cell(
+    code: CellCode, anchor: FunctionType, _after: object = (), _of_cell: str = "", /, **names: Any
+) -> dict[str, Any]:
     """Run a cell.
 
     Args:
         code: its text.
         anchor: a function of the notebook; its globals are those of all the notebook's functions that came with it, so
             that they see what the cell writes.
+        _after: values that were waited for, and are of no use.
+        _of_cell: what tracebacks call the text, if the code does not say: it makes no difference to a result that is kept.
         names: the notebook's names that the cell reads.
 
     Returns:
@@ -99,13 +108,20 @@ def run_cell(code: CellCode, anchor: FunctionType, /, **names: Any) -> dict[str,
     Raises:
         HiddenMutation: the cell changed an input that does not come back.
     """
+    if _of_cell:
+        code = msgspec.structs.replace(code, file=_of_cell)
     namespace = _namespace(anchor)
+    prelude = prepare(code.preludes)
+    for name, value in prelude.items():
+        namespace.setdefault(name, value)  # what the notebook calls so comes first
     namespace.update(dict.fromkeys(code.existing), display=_display)
     namespace.update(names)
     body = _compile(code)
     # on a thread of the kernel the inputs are the notebook's own objects: no change of them is lost
-    watch = Watch(code.checks, namespace, (*code.outputs, *code.existing)) if namespace is anchor.__globals__ else None
-    _execute(body, namespace)
+    own = (*code.outputs, *code.existing, *(name for name in prelude if name not in names))
+    watch = Watch(code.checks, namespace, own) if namespace is anchor.__globals__ else None
+    with environment(code.env):
+        _execute(body, namespace)
     report = Report()
     if watch is not None:
         watch.compare(namespace)

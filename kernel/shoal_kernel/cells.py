@@ -6,19 +6,29 @@ import ast
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from types import FunctionType
 from typing import Any
 
+import msgspec
+
 from shoal.callbacks import drain
 from shoal.config import current
-from shoal.errors import CellError, NotPicklable, UnknownExecutor
+from shoal.errors import CellError, HiddenMutation, NotPicklable, UnknownExecutor
 from shoal.events import CellRef
 from shoal.futures import OutputFuture, TaskFuture
+from shoal.options import TaskOptions as Asked
+from shoal.outcome import Failure, Raised, Skipped
+from shoal.serialize import FunctionImage
 from shoal.session import Session
 from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
 from shoal_kernel.errors import explain
+from shoal_kernel.everywhere import prelude_names, preludes
 from shoal_kernel.feed import current_session
 from shoal_kernel.guarding import MOVING
+from shoal_kernel.here import Kept, keep, let_go
+from shoal_kernel.inflight import after_of, entered
 from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.output import CellOutput
@@ -28,17 +38,25 @@ from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
 __all__ = [
+    "Draft",
     "Submit",
     "Where",
+    "on_threads",
     "own_names",
     "parsed",
+    "plan_of",
     "python_of",
     "refused_executor",
     "start_task_cell",
+    "submit_draft",
     "tell_all",
     "tell_when_over",
 ]
 
+_FIX = (
+    "make it in the cell, or on each worker with %%everywhere; %%localtask runs the cell here, with the object itself; "
+    "-i names what travels"
+)
 _open: dict[TaskFuture[Any], Callable[[TaskFuture[Any]], None]] = {}
 """The tasks of cells whose end was not told yet, and what tells it."""
 
@@ -62,18 +80,67 @@ def start_task_cell(
         ShoalError: the cell cannot become a task; nothing was changed.
     """
     options = parse_options(line, magic)
-    count = cell_number(shell)
     text = python_of(shell, body)
-    tree = parsed(text, magic)
-    here = submit is not None or _on_threads(options)
-    plan = make_plan(tree, shell.user_ns, own_names(shell), options, here)
+    draft = Draft(text, parsed(text, magic), options, not body.rstrip().endswith(";"))
+    return submit_draft(shell, draft, plan_of(shell, draft, submit is not None), submit)
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A cell that is to become a task.
+
+    Args:
+        text: Python, with its lines numbered as in the notebook.
+        tree: its syntax tree.
+        options: what its line says.
+        shows: whether the value of a last expression is to be shown.
+        after: futures that the task waits for without needing their values.
+        learn: is told if the cell turns out to be no task: ``learn(text, why)``.
+    """
+
+    text: str
+    tree: ast.Module
+    options: TaskOptions
+    shows: bool = True
+    after: tuple[Future[Any], ...] = ()
+    learn: Callable[[str, str], None] | None = None
+
+
+def plan_of(shell: Any, draft: Draft, local: bool = False) -> Plan:
+    """What a cell takes along and brings back.
+
+    Args:
+        shell: the running IPython shell.
+        draft: the cell.
+        local: it runs in this process for certain.
+
+    Raises:
+        CellError: it cannot become a task.
+    """
+    here = local or on_threads(draft.options.executor)
+    elsewhere = frozenset() if local else prelude_names()
+    return make_plan(draft.tree, shell.user_ns, own_names(shell), draft.options, here, elsewhere)
+
+
+def submit_draft(shell: Any, draft: Draft, plan: Plan, submit: Submit | None = None) -> TaskFuture[Any]:
+    """Make a task of a cell that was planned; the names that it writes are futures from now on.
+
+    Raises:
+        ShoalError: the cell cannot become a task; nothing was changed.
+    """
+    text, tree, options, count = draft.text, draft.tree, draft.options, cell_number(shell)
+    after = (*draft.after, *after_of(options.after, shell.user_ns))
     session = current(start=True)
     output = CellOutput(shell)
-    _run_here(shell, plan, text, count)
-    shows = isinstance(tree.body[-1], ast.Expr) and not body.rstrip().endswith(";")
+    _run_here(shell, plan.local, text, count)
+    shows = draft.shows and isinstance(tree.body[-1], ast.Expr)
     file, existing, classes = f"<Cell In[{count}]>", tuple(plan.existing), tuple(plan.classes)
-    code = CellCode(text, file, tuple(plan.outputs), existing, classes, shows, plan.checks)
-    future = (submit or _submit)(session, shell.user_ns, plan, code, Where(options, count, output))
+    code = CellCode(text, file, tuple(plan.outputs), existing, classes, shows, plan.checks, options.env, preludes())
+    where = Where(options, count, output, after)
+    future = (submit or _submit)(session, shell.user_ns, plan, code, where)
+    _run_here(shell, plan.late, text, count)
+    held = {name: shell.user_ns[name] for name in [*plan.inputs, *plan.classes]}
+    keep(session.run_id, future.tid, Kept(code, held))
+    entered(shell.user_ns, plan, future, f"{where.label} (task {future.tid})", text)
     before = {name: shell.user_ns[name] for name in plan.outputs if name in shell.user_ns}
     for name in plan.outputs:
         shell.user_ns[name] = future.outputs[name]
@@ -82,8 +149,16 @@ def start_task_cell(
         shell.user_ns.pop(name, None)
     strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
-    tell_when_over(future, _Ending(shell.user_ns, before, plan.managed, output, strip))
+    learn = None if draft.learn is None else partial(draft.learn, text)
+    ending = _Ending(shell.user_ns, before, plan.managed, (output, strip), learn)
+    tell_when_over(future, partial(_end, session.run_id, ending))
     return future
+
+
+def _end(run_id: str, ending: _Ending, future: TaskFuture[Any]) -> None:
+    failed = not future.cancelled() and future.outcome is not None and isinstance(future.outcome, Failure | Raised)
+    let_go(run_id, future.tid, failed)
+    ending(future)
 
 
 def tell_when_over(future: TaskFuture[Any], ending: Callable[[TaskFuture[Any]], None]) -> None:
@@ -128,15 +203,17 @@ class Where:
         options: the cell's line.
         count: its number.
         output: the place below it.
+        after: futures that it waits for without needing their values.
 
     Attributes:
-        label, executors, ref: for the task.
+        label, ref: for the task.
     """
 
-    def __init__(self, options: TaskOptions, count: int, output: CellOutput) -> None:
-        self.options = options
+    def __init__(
+        self, options: TaskOptions, count: int, output: CellOutput, after: tuple[Future[Any], ...] = ()
+    ) -> None:
+        self.options, self.after = options, after
         self.label = options.name or f"cell {count}"
-        self.executors = options.executor or "all"
         self.ref = CellRef(output.cell_id, count, 1)
         self.output = output
 
@@ -182,21 +259,25 @@ def parsed(text: str, magic: str) -> ast.Module:
     return tree
 
 
-def _on_threads(options: TaskOptions) -> bool:
-    """Whether a task will surely run on threads of this process."""
+def on_threads(executor: str) -> bool:
+    """Whether a task will surely run on threads of this process.
+
+    Args:
+        executor: the label that is asked for; empty for any.
+    """
     session = current_session()
     if session is None:
         return False
-    kinds = [each.kind for label, each in session.executors.items() if options.executor in ("", label)]
+    kinds = [each.kind for label, each in session.executors.items() if executor in ("", label)]
     return bool(kinds) and all(kind == "threads" for kind in kinds)
 
 
-def _run_here(shell: Any, plan: Plan, text: str, count: int) -> None:
+def _run_here(shell: Any, parts: list[ast.stmt], text: str, count: int) -> None:
     """Imports and plain definitions of the cell, in the notebook."""
-    if not plan.local:
+    if not parts:
         return
     name = shell.compile.cache(text, count)
-    for part in plan.local:
+    for part in parts:
         try:
             body = compile(ast.Module([part], []), name, "exec", dont_inherit=True)
             exec(body, shell.user_ns)  # noqa: S102 - the user's own statements, as in a plain cell
@@ -207,28 +288,29 @@ def _run_here(shell: Any, plan: Plan, text: str, count: int) -> None:
 def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: Where) -> TaskFuture[Any]:
     inputs = {name: notebook[name] for name in [*plan.inputs, *plan.classes]}
     anchor = FunctionType(_anchor.__code__, notebook, "anchor")
+    # a result that is kept is the same whatever number the cell has
+    file, kept = (code.file, msgspec.structs.replace(code, file="")) if where.options.cache else ("", code)
+    asked = Asked(
+        label=where.label,
+        executors=(where.options.executor,) if where.options.executor else "all",
+        outputs=(*plan.outputs, REPORT),
+        resources=where.options.resources,
+        retries=where.options.retries,
+        walltime=where.options.walltime or 0.0,
+        cache=where.options.cache,
+        ignore_for_cache=("_of_cell",),
+        hold=False,
+    )
+    image = FunctionImage(run_cell, where.label)
     try:
-        return session.submit(
-            run_cell,
-            (code, anchor),
-            inputs,
-            label=where.label,
-            executors=where.executors,
-            resources=where.options.resources,
-            retries=where.options.retries,
-            walltime=where.options.walltime,
-            outputs=(*plan.outputs, REPORT),
-            cell=where.ref,
-            on_output=where.output.stream,
-            hold=False,
-        )
+        return session.enter(image, (kept, anchor, where.after, file), inputs, asked, where.ref, where.output.stream)
     except UnknownExecutor as error:
-        raise refused_executor("%%task", where.executors, error) from None
+        raise refused_executor("%%task", where.options.executor, error) from None
     except NotPicklable as error:
         what = error.what.replace(
             f"argument '{_named(error.what)}' of {where.label}", f"variable '{_named(error.what)}'"
         )
-        raise NotPicklable(what, error.type_name, error.reason, error.fix) from None
+        raise NotPicklable(what, error.type_name, error.reason, _FIX) from None
 
 
 def refused_executor(magic: str, executor: str, error: UnknownExecutor) -> UnknownExecutor:
@@ -251,8 +333,8 @@ class _Ending:
         notebook: the notebook's variables.
         before: what the names that the cell writes held before.
         managed: names that ``with ... as`` binds: that they cannot travel is no news.
-        output: the place below the cell.
-        strip: the line there.
+        place: the place below the cell, and the line there.
+        learn: is told why the cell turned out to be no task, if it was not asked for one.
     """
 
     def __init__(
@@ -260,11 +342,12 @@ class _Ending:
         notebook: dict[str, Any],
         before: dict[str, Any],
         managed: frozenset[str],
-        output: CellOutput,
-        strip: Strip,
+        place: tuple[CellOutput, Strip],
+        learn: Callable[[str], None] | None,
     ) -> None:
         self._notebook, self._before, self._managed = notebook, before, managed
-        self._output, self._strip = output, strip
+        self._output, self._strip = place
+        self._learn = learn
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the value, or the error, and the line's last state."""
@@ -272,11 +355,20 @@ class _Ending:
         if future.cancelled():
             return
         outcome = future.outcome
+        if isinstance(outcome, Skipped) and outcome.path[0].startswith(f"{future.label} (task "):
+            outcome = outcome.root  # the cell's own body, which is a task before this one
         failed = None if outcome is None else explain(outcome, future.describe())
         if failed is not None:
             self._output.error(*failed)
+            if failed[0] == HiddenMutation.__name__:
+                self._keep_here("it changes what it was thought to read")
         else:
             self._tell(future.outputs, future.outputs[REPORT].result())
+
+    def _keep_here(self, why: str) -> None:
+        if self._learn is not None:
+            self._learn(why)
+            self._output.stream("stderr", f"Shoal: run this cell again, and it runs in the kernel, since {why}.\n")
 
     def _tell(self, outputs: Any, report: Report) -> None:
         if report.shown is not None:
@@ -292,5 +384,8 @@ class _Ending:
             end = " It holds what it held before." if kept else ""
             if not silent:
                 self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")
+        stayed = [name for name in report.stayed if name not in self._managed]
+        if stayed:
+            self._keep_here(f"'{stayed[0]}' cannot travel")
         for name, reason in [*report.unchecked.items(), *report.parted.items()]:
             self._output.stream("stderr", f"Shoal: '{name}' {reason}.\n")

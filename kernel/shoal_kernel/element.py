@@ -15,6 +15,7 @@ import msgspec
 
 from shoal.serialize import pack, unpack
 from shoal_kernel.bundle import bundle_of
+from shoal_kernel.prelude import Prelude, prepare
 
 __all__ = ["ElementCode", "Text", "run_element", "run_text"]
 
@@ -48,12 +49,14 @@ class ElementCode(msgspec.Struct, frozen=True):
         file: what tracebacks call it, for example ``<Cell In[4]>``.
         names: the names that an element binds.
         shared: names whose objects the cell may change, where several elements share a task: each element gets copies.
+        preludes: what each worker runs once, before the first element that comes with it.
     """
 
     text: str
     file: str
     names: tuple[str, ...]
     shared: frozenset[str] = frozenset()
+    preludes: tuple[Prelude, ...] = ()
 
 
 def run_element(code: ElementCode, reach: FunctionType, element: tuple[Any, ...], given: dict[str, Any]) -> Any:
@@ -97,9 +100,11 @@ def _begin(code: ElementCode, reach: FunctionType, given: dict[str, Any], elemen
     namespace = reach.__globals__
     if namespace is vars(__main__):
         # on a thread of the kernel these are the notebook's own variables: the cell must not write them
-        return {**namespace, "__name__": "__main__", **given, **element}
+        return {**prepare(code.preludes), **namespace, "__name__": "__main__", **given, **element}
     start = namespace.get(_START)
     if start is None:
+        for name, value in prepare(code.preludes).items():
+            namespace.setdefault(name, value)  # what the notebook calls so comes first
         namespace.update(given)
         shared = {name: namespace[name] for name in code.shared if name in namespace}
         start = (dict(namespace), pack(shared) if shared else None)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shoal.errors import ShoalError
-from shoal.outcome import Failure, Outcome, Raised, Skipped, in_one_line
+from shoal.outcome import Failure, JoinFailed, Outcome, Raised, Skipped, in_one_line
 
 __all__ = ["Explained", "cell_name", "explain", "saying_no", "short"]
 
@@ -53,6 +53,8 @@ def explain(outcome: Outcome, task: str) -> Explained | None:
     Returns:
         What to show; None if it did not fail.
     """
+    if isinstance(outcome, JoinFailed):
+        outcome = outcome.origin
     if isinstance(outcome, Skipped):
         via = " <- ".join(outcome.path)
         line = f"{task} did not run: its input failed ({via}): {in_one_line(outcome.root)}"

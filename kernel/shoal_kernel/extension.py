@@ -8,11 +8,15 @@ from typing import Any
 from shoal.serialize import name_files
 from shoal.session import locate_cells
 from shoal_kernel import hub
+from shoal_kernel.around import Around
 from shoal_kernel.errors import cell_name
+from shoal_kernel.flowmagics import FLOW_COMPLETERS, FlowMagics
+from shoal_kernel.lastcell import LastCell
 from shoal_kernel.magics import TAKES_FUTURES, ShoalMagics, complete_futures
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
 from shoal_kernel.poolmagics import COMPLETERS, PoolMagics
+from shoal_kernel.stale import cells_of
 from shoal_kernel.where import CellFinder
 
 __all__ = ["load", "unload"]
@@ -24,30 +28,41 @@ def load(shell: Any) -> None:
     """Add the magics, and what happens around each cell."""
     if id(shell) in _hooks:
         return
-    shell.register_magics(ShoalMagics, PoolMagics)
+    shell.register_magics(ShoalMagics, PoolMagics, FlowMagics)
     for magic in TAKES_FUTURES:
         shell.set_hook("complete_command", complete_futures, str_key=magic)
-    for magic, completer in COMPLETERS.items():
+    for magic, completer in {**COMPLETERS, **FLOW_COMPLETERS}.items():
         shell.set_hook("complete_command", completer, str_key=magic)
 
+    around = Around(shell, cells_of(shell).ran)
+
+    last = LastCell(shell)
+
     def after_cell(_result: object) -> None:
+        around.after()
+        last.after()
         resend(shell)
         hub.after_cell()
 
+    shell.events.register("pre_run_cell", around.before)
     shell.events.register("post_run_cell", after_cell)
+    shell.ast_transformers.append(around)
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         kernel.comm_manager.register_target(TARGET, partial(hub.page_opened, shell))
     locate_cells(CellFinder(shell))
     name_files(lambda file: cell_name(shell, file))
-    _hooks[id(shell)] = after_cell
+    _hooks[id(shell)] = (around, after_cell)
 
 
 def unload(shell: Any) -> None:
     """Take back what :func:`load` added, but for the magics, which IPython keeps."""
-    after_cell = _hooks.pop(id(shell), None)
-    if after_cell is not None:
+    hooked = _hooks.pop(id(shell), None)
+    if hooked is not None:
+        around, after_cell = hooked
+        shell.events.unregister("pre_run_cell", around.before)
         shell.events.unregister("post_run_cell", after_cell)
+        shell.ast_transformers.remove(around)
         locate_cells(_nowhere)
         name_files(str)
 

@@ -13,9 +13,10 @@ from shoal.session import Session
 from shoal_kernel.cellrun import REPORT, Absent, CellCode, Report
 from shoal_kernel.cells import Where, start_task_cell
 from shoal_kernel.element import run_text
+from shoal_kernel.options import TaskOptions
 from shoal_kernel.plan import Plan
 
-__all__ = ["run_local", "start_local_cell"]
+__all__ = ["look", "refuse_options", "run_local", "start_local_cell"]
 
 
 def start_local_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
@@ -33,8 +34,26 @@ def start_local_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
 
 
 def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: Where) -> TaskFuture[Any]:
+    refuse_options("%%localtask", where.options)
     options = where.options
-    given = {"--executor": options.executor, "--walltime": options.walltime}
+    inputs = {name: notebook[name] for name in [*plan.inputs, *plan.classes]}
+    # the threads of the session, which also run the bodies of join apps: an app that the cell calls becomes a task
+    asked = Asked(label=where.label, outputs=(REPORT, *plan.outputs), retries=options.retries, join=True, hold=False)
+    return session.enter(FunctionImage(run_local, where.label), (code, where.after), inputs, asked, where.ref)
+
+
+def refuse_options(magic: str, options: TaskOptions) -> None:
+    """Refuse what threads of the kernel neither have nor keep.
+
+    Args:
+        magic: for the error.
+        options: what the cell's line says.
+
+    Raises:
+        CellError: there is such an option.
+    """
+    given: dict[str, Any] = {"--executor": options.executor, "--walltime": options.walltime}
+    given |= {"--cache": options.cache, "--env": options.env}
     needs = options.resources
     if needs is not None:
         given |= {f"--{name}": getattr(needs, name) for name in ("memory", "gpus", "priority")}
@@ -42,20 +61,17 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
     for name, value in given.items():
         if value:
             raise CellError(
-                f"%%localtask {name}: the threads of the kernel neither have nor keep that",
+                f"{magic} {name}: the threads of the kernel neither have nor keep that",
                 "leave it away, or use %%task",
             )
-    inputs = {name: notebook[name] for name in [*plan.inputs, *plan.classes]}
-    # the threads of the session, which also run the bodies of join apps: an app that the cell calls becomes a task
-    asked = Asked(label=where.label, outputs=(REPORT, *plan.outputs), retries=options.retries, join=True, hold=False)
-    return session.enter(FunctionImage(run_local, where.label), (code,), inputs, asked, where.ref)
 
 
-def run_local(code: CellCode, /, **names: Any) -> dict[str, Any]:
+def run_local(code: CellCode, _after: object = (), /, **names: Any) -> dict[str, Any]:
     """Run a cell here.
 
     Args:
         code: its text.
+        _after: values that were waited for, and are of no use.
         names: the notebook's names that it reads: the notebook's own objects.
 
     Returns:
@@ -66,7 +82,7 @@ def run_local(code: CellCode, /, **names: Any) -> dict[str, Any]:
     value = run_text(code, namespace)
     report = Report()
     if code.shows and value is not None:
-        report.shown = _look(value)
+        report.shown = look(value)
     results: dict[str, Any] = {REPORT: report}
     for name in code.outputs:
         if name in namespace:
@@ -77,7 +93,8 @@ def run_local(code: CellCode, /, **names: Any) -> dict[str, Any]:
     return results
 
 
-def _look(value: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def look(value: object) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """How a value looks in this notebook: its representations and their metadata; None if it shows nothing."""
     from IPython.core.interactiveshell import InteractiveShell
 
     if not InteractiveShell.initialized():

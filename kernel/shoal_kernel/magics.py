@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
@@ -17,16 +19,27 @@ from shoal_kernel.bashcell import start_bash_cell
 from shoal_kernel.cells import own_names, start_task_cell
 from shoal_kernel.errors import saying_no
 from shoal_kernel.feed import current_session
+from shoal_kernel.here import read_text
 from shoal_kernel.hub import hub
+from shoal_kernel.interrupts import interrupted
+from shoal_kernel.joincell import start_join_cell
 from shoal_kernel.localcell import start_local_cell
 from shoal_kernel.parallel import start_parallel_cell
 from shoal_kernel.report import blocks_text, tasks_text
-from shoal_kernel.single import cancel_tasks, one_task, task_text, whence_text
+from shoal_kernel.single import cancel_all, cancel_tasks, one_task, task_text, whence_text
+from shoal_kernel.stale import cells_of
 from shoal_kernel.waiting import futures_named, wait_for
 
 __all__ = ["TAKES_FUTURES", "ShoalMagics", "complete_futures"]
 
-TAKES_FUTURES = {"%wait": ["--timeout"], "%task": [], "%output": [], "%whence": [], "%retry": [], "%cancel": ["--all"]}
+TAKES_FUTURES = {
+    "%wait": ["--timeout"],
+    "%task": [],
+    "%output": [],
+    "%whence": [],
+    "%retry": ["--here", "--memory"],
+    "%cancel": ["--all", "--cell"],
+}
 """Line magics that take names of futures, and their options."""
 
 
@@ -43,7 +56,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         ::
 
             %%task [-i NAMES] [-o NAMES] [--name NAME] [--executor LABEL] [--cores N] [--memory SIZE] [--gpus N]
-                   [--priority N] [--retries N] [--walltime SECONDS] [--quiet]
+                   [--priority N] [--retries N] [--walltime SECONDS] [--cache] [--after NAMES] [--env NAME=VALUE] [--quiet]
 
         The names that the cell reads travel to the worker; futures among them are waited for there, and the cell gets their
         values. The names that it writes, or whose objects it changes, are futures from now on: give them to apps and other
@@ -58,6 +71,9 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
                              what it needs: --cores 2 --memory "4 GB"; a higher priority runs first
         --retries N          further attempts after failures
         --walltime SECONDS   end it if it runs longer
+        --cache              take the result from the store of results, if the same cell ran with the same inputs before
+        --after NAMES        wait for these futures, too, without taking their values along as variables
+        --env NAME=VALUE     an environment variable for the cell; more than once for several
         --quiet              no line that says how the task is
         """
         with saying_no():
@@ -120,18 +136,36 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         ::
 
-            %%localtask [-i NAMES] [-o NAMES] [--name NAME] [--retries N] [--quiet]
+            %%localtask [-i NAMES] [-o NAMES] [--name NAME] [--after NAMES] [--retries N] [--quiet]
 
         As %%task, for what cannot travel: connections, open files, things that wait. Nothing is copied: the cell gets the
         notebook's own objects, and what it changes in place is changed at once. The names that it writes are futures of the
         very objects. Threads share one interpreter: Python code in them is not faster than in a plain cell. Once
         it runs, it cannot be cancelled. Apps that the cell calls become tasks; their values stand for them in the end.
 
-        -i, --in, -o, --out, --name, --retries, --quiet
+        -i, --in, -o, --out, --name, --after, --retries, --quiet
                              as for %%task
         """
         with saying_no():
             _start(self.shell, start_local_cell, line, cell)
+
+    @cell_magic
+    def join_task(self, line: str, cell: str) -> None:
+        """Make this cell a task that makes tasks; it ends when they do. The notebook goes on at once.
+
+        ::
+
+            %%join_task [-i NAMES] [-o NAMES] [--name NAME] [--after NAMES] [--retries N] [--quiet]
+
+        The cell runs on a thread of this kernel and calls apps; what it does with their futures decides how the work goes on: loops
+        of a length that only a result tells, a tree of tasks. Its names are futures from now on; where they hold futures of
+        the apps, also in lists and dicts, the values stand for them in the end. No thread waits for these. Nothing is copied.
+
+        -i, --in, -o, --out, --name, --after, --retries, --quiet
+                             as for %%task
+        """
+        with saying_no():
+            _start(self.shell, start_join_cell, line, cell)
 
     @line_magic
     def tasks(self, line: str) -> None:
@@ -140,8 +174,14 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         ::
 
             %tasks [STATE | NUMBER | PART OF A NAME OR ERROR]
+            %tasks stale
+
+        ``stale`` lists the cells whose inputs were made anew since they ran; %rerun runs them.
         """
         with saying_no():
+            if line.strip() == "stale":
+                print(cells_of(self.shell).text())  # noqa: T201
+                return
             print(tasks_text(_session(), line.strip(), time.time()))  # noqa: T201
 
     @line_magic("task")  # type: ignore[arg-type, unused-ignore]
@@ -156,7 +196,9 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         """
         with saying_no():
             session = _session()
-            print(task_text(session, one_task("%task", line, session, self.shell.user_ns)))  # noqa: T201
+            tid = one_task("%task", line, session, self.shell.user_ns)
+            read = read_text(session.run_id, tid)
+            print(task_text(session, tid) + (f"\nread       {read}" if read else ""))  # noqa: T201
 
     @line_magic
     def output(self, line: str) -> None:
@@ -190,9 +232,9 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         ::
 
-            %cancel NUMBERS | NAMES | --all
+            %cancel NUMBERS | NAMES | --cell NUMBER | --all
 
-        NAMES are variables that hold futures, also in lists or dicts.
+        NAMES are variables that hold futures, also in lists or dicts. --cell 4 cancels all tasks that cell [4] has made.
         """
         with saying_no():
             session = _session()
@@ -213,14 +255,15 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
     @line_magic
     def wait(self, line: str) -> None:
-        """Wait until tasks are over, and say how far they are. Interrupt the kernel to stop waiting; the tasks go on.
+        """Wait until tasks are over, and say how far they are.
 
         ::
 
             %wait [NAMES] [--timeout SECONDS]
 
         NAMES are variables that hold futures (a,b or a b), also in lists or dicts; without names all tasks of the session
-        are waited for. A program that runs a notebook (jupyter execute, papermill) needs a ``%wait`` in the last cell: what
+        are waited for. Interrupt the kernel to stop waiting; the tasks go on. Interrupt again within two seconds, and those
+        that were waited for are cancelled. A program that runs a notebook (jupyter execute, papermill) needs a ``%wait`` in the last cell: what
         task cells print later is not saved.
         """
         with saying_no():
@@ -229,8 +272,9 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
             try:
                 over = wait_for(self.shell, current_session(), futures, timeout)
             except KeyboardInterrupt as error:
-                lines = ["KeyboardInterrupt: stopped waiting; the tasks go on"]
-                setattr(error, "_render_traceback_", lambda: lines)  # noqa: B010 - as in errors.short
+                open_ = [future for future in futures or () if not future.done()]
+                what = ", ".join(names) or "all tasks"
+                interrupted(self.shell, error, partial(_cancel, None if names else current_session(), open_), what)
                 raise
             failed = [future for future in futures or () if over and (future.cancelled() or future.exception())]
             if failed:
@@ -253,6 +297,12 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 def _start(shell: Any, start: Callable[[Any, str, str], object], line: str, cell: str) -> None:
     start(shell, line, cell)
     remember(_session(), shell, start, line, cell)
+
+
+def _cancel(session: Session | None, futures: Sequence[Future[Any]]) -> int:
+    if session is None:
+        return sum(future.cancel() for future in futures)
+    return cancel_all(session)
 
 
 def _session() -> Session:

@@ -27,7 +27,7 @@ _NEEDS = {"cores": float, "memory": str, "gpus": int, "priority": int}
 _COMMON = (
     "--name", "--executor", "--cores", "--memory", "--gpus", "--priority", "--retries", "--walltime", "--quiet",
 )  # fmt: skip
-_OF_TASK = ("-i", "--in", "-o", "--out")
+_OF_TASK = ("-i", "--in", "-o", "--out", "--cache", "--after", "--env")
 _OF_PARALLEL = ("--chunksize", "--fresh")
 _OF_BASH = ("-o", "--in", "--out")
 
@@ -58,10 +58,16 @@ class TaskOptions(CellOptions, frozen=True, kw_only=True):
     Args:
         reads: the names to take along, instead of those that the cell is found to read; None to find them.
         writes: the names to bring back, instead of those that the cell is found to write; None to find them.
+        cache: keep the result, and take it from the store if it is there.
+        after: names and numbers of tasks to wait for.
+        env: environment variables for the cell.
     """
 
     reads: tuple[str, ...] | None = None
     writes: tuple[str, ...] | None = None
+    cache: bool = False
+    after: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
 
 
 class ParallelOptions(CellOptions, frozen=True, kw_only=True):
@@ -137,9 +143,17 @@ def parse_options(line: str, magic: str = "%%task") -> TaskOptions:
     parser = _parser(magic, _OF_TASK)
     parser.add_argument("-i", "--in", dest="reads", action="append")
     parser.add_argument("-o", "--out", dest="writes", action="append")
+    parser.add_argument("--cache", action="store_true")
+    parser.add_argument("--after", action="append", default=[])
+    parser.add_argument("--env", action="append", default=[])
     given = _read(parser, line)
     return TaskOptions(
-        reads=_names(magic, "-i", given.reads), writes=_names(magic, "-o", given.writes), **_common(magic, given)
+        reads=_names(magic, "-i", given.reads),
+        writes=_names(magic, "-o", given.writes),
+        cache=given.cache,
+        after=_parts(given.after),
+        env=_environment(magic, given.env),
+        **_common(magic, given),
     )
 
 
@@ -218,6 +232,16 @@ def _checked(magic: str, option: str, number: float | None, least: float) -> flo
     if number is not None and not least <= number < math.inf:
         raise CellError(f"{magic} {option} {number:g} cannot be", "use a number above 0")
     return number
+
+
+def _environment(magic: str, given: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals) or "\0" in value:
+            raise CellError(f"{magic} --env {text}: that sets no environment variable", "write --env NAME=VALUE")
+        pairs[name] = value
+    return tuple(sorted(pairs.items()))
 
 
 def _parts(given: list[str]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from shoal_kernel.cells import own_names, parsed, python_of, refused_executor, t
 from shoal_kernel.effects import is_generator
 from shoal_kernel.element import ElementCode, run_element
 from shoal_kernel.errors import explain
+from shoal_kernel.everywhere import prelude_names, preludes
 from shoal_kernel.gathered import Elements
 from shoal_kernel.header import elements_of, read_header
 from shoal_kernel.names import analyse
@@ -100,7 +101,7 @@ class _Cell:
         may_change = self._names.may_mutate if chunked else frozenset()
         shared = may_change - {name for name in self._captured if _is_fixed(self._held(name))}
         file = f"<Cell In[{self.count}]>"
-        return ElementCode(self._text, file, self.header.names, shared)
+        return ElementCode(self._text, file, self.header.names, shared, preludes())
 
     def _held(self, name: str) -> Any:
         return self.reach.__globals__.get(name)
@@ -155,7 +156,10 @@ def _parsed(text: str) -> ast.Module:
 
 def _planned(tree: ast.Module, notebook: dict[str, Any], found: set[str]) -> Plan:
     try:
-        return make_plan(tree, notebook, found, TaskOptions(writes=()))  # nothing comes back but the last value
+        elsewhere = prelude_names()
+        return make_plan(
+            tree, notebook, found, TaskOptions(writes=()), elsewhere=elsewhere
+        )  # nothing comes back but the last value
     except CellError as error:
         raise CellError(error.reason, error.fix.replace("%%task", "%%parallel")) from None
 

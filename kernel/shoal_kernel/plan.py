@@ -59,6 +59,8 @@ class Plan:
 
     Args:
         local: top-level statements that also run in the notebook: imports and definitions.
+        late: further ones, which run here when the task has its inputs: functions that take the place of others, which the cell
+            may have called before.
         inputs: names to take along.
         outputs: names that come back as futures.
         deleted: names that the cell deletes for certain.
@@ -68,9 +70,12 @@ class Plan:
         managed: the outputs that are only bound by ``with ... as``; most are over by the end of the cell.
         checks: what the worker needs to know to tell whether an input was changed that does not come back.
         moving: the outputs that each use changes: generators of random numbers, iterators.
+        alters: names of the notebook whose objects the cell changes, each with the line.
+        risks: names of the notebook whose objects code of unknown effect gets at, each with the line.
     """
 
     local: list[ast.stmt] = field(default_factory=list)
+    late: list[ast.stmt] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -80,10 +85,17 @@ class Plan:
     managed: frozenset[str] = frozenset()
     checks: Checks = field(default_factory=Checks)
     moving: frozenset[str] = frozenset()
+    alters: dict[str, int] = field(default_factory=dict)
+    risks: dict[str, int] = field(default_factory=dict)
 
 
 def make_plan(
-    tree: ast.Module, notebook: Mapping[str, Any], found: set[str], options: TaskOptions, here: bool = False
+    tree: ast.Module,
+    notebook: Mapping[str, Any],
+    found: set[str],
+    options: TaskOptions,
+    here: bool = False,
+    elsewhere: Collection[str] = (),
 ) -> Plan:
     """Decide what a cell takes along and brings back.
 
@@ -94,6 +106,7 @@ def make_plan(
         options: what the cell's line says.
         here: it runs on a thread of this process, where inputs are the notebook's own objects: what functions do to them
             is done, and need not come back.
+        elsewhere: names that the workers have by themselves.
 
     Raises:
         CellError: the cell cannot become a task.
@@ -104,8 +117,11 @@ def make_plan(
     plan = Plan()
     plan.local, local_names = _local(tree, notebook)
     plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
+    if not plan.classes:
+        plan.late = [part for part in plan.local if _replaces(part, found)]
+        plan.local = [part for part in plan.local if part not in plan.late]
     plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
-    plan.inputs = _inputs(names, notebook, found, options)
+    plan.inputs = _inputs(names, notebook, found, options, elsewhere)
     plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
     reached = Reached() if here else reach(notebook, (names.reads | names.free) & found)
     guarded = Guarded(names, touches(tree), reached, notebook, found)
@@ -116,6 +132,7 @@ def make_plan(
     if not here:
         refuse_shared(guarded, plan.outputs)
         plan.checks = checks_of(guarded, plan.inputs, plan.outputs, local_names)
+    plan.alters, plan.risks = _dangers(guarded)
     plan.managed = names.managed
     plan.told = [name for name in plan.outputs if name not in names.counters | names.managed]
     return plan
@@ -165,17 +182,26 @@ def _local(tree: ast.Module, notebook: Mapping[str, Any]) -> tuple[list[ast.stmt
     return local, bound
 
 
+def _replaces(part: ast.stmt, found: Collection[str]) -> bool:
+    """Whether a statement defines a function in the place of another one, and cannot fail."""
+    if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) or part.name not in found:
+        return False
+    return not part.args.defaults and not any(part.args.kw_defaults)
+
+
 # --------------------------------------------------------------------------- what comes along
 
 
-def _inputs(names: CellNames, notebook: Mapping[str, Any], found: set[str], options: TaskOptions) -> list[str]:
+def _inputs(
+    names: CellNames, notebook: Mapping[str, Any], found: set[str], options: TaskOptions, elsewhere: Collection[str]
+) -> list[str]:
     if options.reads is not None:
         for name in options.reads:
             if name not in found:
                 raise CellError(f"-i {name}: there is no variable '{name}' here", _suggest(name, found, ()))
         return list(options.reads)
     for name in sorted(names.reads):
-        if name not in found and name not in names.writes:
+        if name not in found and name not in names.writes and name not in elsewhere:
             line = names.lines.get(name, 0)
             raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
     wanted = names.reads | names.free | names.maybe | names.item_writes | names.mutators | names.builtins
@@ -214,6 +240,18 @@ def _outputs(guarded: Guarded, options: TaskOptions, without: set[str], here: bo
     if not here:
         changed |= {name for name in guarded.handed_on() - names.writes - changed if _is_too_large(notebook[name])}
     return sorted((names.writes | guarded.reached.binds | changed) - without - _THROWN_AWAY)
+
+
+def _dangers(guarded: Guarded) -> tuple[dict[str, int], dict[str, int]]:
+    """The names of the notebook that the cell changes, and those that it may change."""
+    names, notebook = guarded.names, guarded.notebook
+    movable = {name for name in guarded.found if not isinstance(notebook[name], _FIXED) and can_change(notebook[name])}
+    changed = (
+        (names.item_writes | names.mutators | guarded.reached.changes | guarded.moving()) & movable & guarded.used()
+    )
+    risked = guarded.handed_on() & movable - changed
+    lines = {**names.lines, **{name: where[0] for name, where in guarded.touches.lines.items() if where}}
+    return {name: lines.get(name, 0) for name in sorted(changed)}, {name: lines.get(name, 0) for name in sorted(risked)}
 
 
 def _is_too_large(value: Any) -> bool:

@@ -9,9 +9,10 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from shoal.errors import CellError, NoSession
 from shoal.pool.connection import list_connections
-from shoal_kernel.again import retry_task
+from shoal_kernel.again import check_failed, retry_task
 from shoal_kernel.errors import saying_no
 from shoal_kernel.feed import current_session
+from shoal_kernel.here import naming_debug, run_here
 from shoal_kernel.single import one_task
 from shoal_kernel.status import pools_text, scale_executor, status_text, use_pool
 
@@ -70,17 +71,32 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         ::
 
-            %retry NUMBER | NAME
+            %retry NUMBER | NAME [--memory SIZE] [--cores N] [--walltime SECONDS] [--retries N] ...
+            %retry NUMBER | NAME --here
+
+        Options are added to those of the cell. --here runs the cell in this kernel, as a plain cell, its names holding what they held
+        when the task was made; if it fails again, %debug opens the failing line. That is there for the last 20 cells with %%task
+        that failed.
 
         NAME is a variable that holds the task's future. The cell takes the notebook's variables as they are now, and its
         output appears here. Of a %%parallel cell only the elements run that have no value. The calls of apps are not kept:
         call the app again, or give it retries=1.
         """
+        __tracebackhide__ = True
         with saying_no():
             session = current_session()
             if session is None:
                 raise NoSession("no session is loaded yet, so that no task has failed")
-            retry_task(session, self.shell, one_task("%retry", line, session, self.shell.user_ns))
+            which, dash, options = line.partition("--")
+            if dash and not which.strip():
+                raise CellError("%retry needs to know which task first", "write %retry NUMBER --memory '4 GB'")
+            tid = one_task("%retry", which, session, self.shell.user_ns)
+            if (dash + options).strip() != "--here":
+                retry_task(session, self.shell, tid, dash + options)
+                return
+            check_failed(session, tid)
+        with naming_debug():
+            run_here(self.shell, session.run_id, tid, f"task {tid}")
 
     @line_magic
     def shoal(self, line: str) -> None:

@@ -43,7 +43,7 @@ class Progress(Strip):
 
     def refresh(self) -> None:
         """Show how far it is if that is not what is shown."""
-        state = self._future.task_status()
+        state = self.state()
         words = self._words(state)
         if not self._quiet and words != self._shown:
             self._shown = words

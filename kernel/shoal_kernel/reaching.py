@@ -15,7 +15,7 @@ from shoal.serialize.codes import facts_of, source_of
 from shoal_kernel.names import analyse, parse
 from shoal_kernel.sharing import touches
 
-__all__ = ["Reached", "reach"]
+__all__ = ["Reached", "definitions", "reach"]
 
 _MOST = 2_000
 
@@ -72,6 +72,29 @@ def reach(notebook: Mapping[str, Any], names: Iterable[str]) -> Reached:
         frozenset().union(*(one.reads for one in sums)),
         frozenset().union(*(one.trusts for one in sums)),
     )
+
+
+def definitions(notebook: Mapping[str, Any], names: Iterable[str]) -> list[ast.Module]:
+    """The texts of the notebook's functions that are reached from some names by the names that they use.
+
+    Args:
+        notebook: the notebook's variables.
+        names: the names that a cell reads.
+    """
+    found: dict[CodeType, ast.Module] = {}
+    pending = [notebook[name] for name in names if name in notebook]
+    while pending and len(found) < _MOST:
+        value = pending.pop()
+        value = getattr(value, "__func__", value)
+        if isinstance(value, type):
+            pending += [part for part in _parts(value) if type(part) is FunctionType]
+        if type(value) is not FunctionType or value.__globals__ is not notebook or value.__code__ in found:
+            continue
+        tree = _parsed(value.__code__)
+        if tree is not None:
+            found[value.__code__] = tree
+            pending += [notebook[name] for name in facts_of(value.__code__).globals if name in notebook]
+    return list(found.values())
 
 
 def _contents(function: FunctionType) -> list[Any]:

@@ -15,7 +15,7 @@ from shoal.record.tasks import TaskRecord
 from shoal.session import Session
 from shoal_kernel.feed import reading
 
-__all__ = ["cancel_tasks", "one_task", "task_text", "whence_text"]
+__all__ = ["cancel_all", "cancel_tasks", "one_task", "task_text", "whence_text"]
 
 _LAST = 2000
 """Characters of each stream that are shown, from its end."""
@@ -119,11 +119,37 @@ def _origin(record: TaskRecord) -> str:
     return ", ".join(words)
 
 
+def _unfinished(session: Session) -> list[int]:
+    with reading(session) as view:
+        return [tid for tid in range(len(view)) if view.state[tid] < DONE]
+
+
+def _of_cell(session: Session, words: list[str]) -> list[int]:
+    if len(words) != 1 or not words[0].strip("[]").isdecimal():
+        raise CellError("%cancel --cell needs the number of a cell", "write %cancel --cell 4")
+    count = int(words[0].strip("[]"))
+    with reading(session) as view:
+        made = [
+            tid for tid in range(len(view)) if (cell := view.cell[tid]) is not None and cell.execution_count == count
+        ]
+        wanted = [tid for tid in made if view.state[tid] < DONE]
+    if not made:
+        raise CellError(f"%cancel --cell {count}: cell [{count}] made no tasks", "see %tasks")
+    return wanted
+
+
+def cancel_all(session: Session) -> int:
+    """Cancel all tasks that are not over; returns how many were."""
+    return sum(session.cancel(tid) for tid in reversed(_unfinished(session)))
+
+
 def cancel_tasks(session: Session, line: str, notebook: Mapping[str, Any]) -> str:
     """Cancel the tasks that a line names; says how many were."""
-    if line.strip() == "--all":
-        with reading(session) as view:
-            wanted = [tid for tid in range(len(view)) if view.state[tid] < DONE]
+    words = line.split()
+    if words == ["--all"]:
+        wanted = _unfinished(session)
+    elif words[:1] == ["--cell"]:
+        wanted = _of_cell(session, words[1:])
     else:
         wanted = _named("%cancel", line, session, notebook)
     done = sum(session.cancel(tid) for tid in reversed(wanted))

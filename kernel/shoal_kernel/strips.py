@@ -6,6 +6,7 @@ import threading
 import time
 from html import escape
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from shoal.card import duration
 from shoal.futures import TaskFuture
@@ -13,12 +14,13 @@ from shoal.record.runs import state_code
 from shoal_kernel.looks import icon
 from shoal_kernel.output import CellOutput
 
-__all__ = ["Strip"]
+__all__ = ["Strip", "strip_of"]
 
 _EVERY = 0.25
 
 _live: dict[Strip, None] = {}
 _lock = threading.Lock()
+_shown: WeakKeyDictionary[TaskFuture[Any], Strip] = WeakKeyDictionary()
 
 
 class Strip:
@@ -32,9 +34,14 @@ class Strip:
     """
 
     def __init__(self, output: CellOutput, future: TaskFuture[Any], names: tuple[str, ...], quiet: bool) -> None:
-        self._output, self._future, self._names, self._quiet = output, future, names, quiet
+        self._output, self._names, self._quiet = output, names, quiet
+        self._future: TaskFuture[Any] | None = future
         self._made = time.monotonic()
         self._shown = ""
+        self._mark = self._last = ""
+        self._took = 0.0
+        self._who = future.describe()
+        _shown[future] = self
         self.refresh()
         if not quiet:
             with _lock:
@@ -44,30 +51,50 @@ class Strip:
 
     def refresh(self) -> None:
         """Show the state if it is another one than is shown."""
-        state = self._future.task_status()
+        state = self.state()
         if not self._quiet and state != self._shown:
             self._shown = state
             self._show(state)
+
+    def state(self) -> str:
+        """How the task is."""
+        if self._future is not None:
+            self._last = self._future.task_status()
+        return self._last
 
     def end(self) -> None:
         """The task is over: show how, for good."""
         with _lock:
             _live.pop(self, None)
+        self._took = time.monotonic() - self._made
         self.refresh()
+        self._future = None  # a line below a cell keeps no value
+
+    def mark(self, words: str) -> None:
+        """Say something more of the task; nothing, if it is empty."""
+        if not self._quiet and words != self._mark:
+            self._mark = words
+            self._show(self._shown)
 
     def _show(self, state: str) -> None:
         code = state_code(state)
         words = state
         if state in ("done", "failed"):
-            words += f" after {duration(time.monotonic() - self._made)}"
+            words += f" after {duration(self._took or time.monotonic() - self._made)}"
         names = ", ".join(self._names)
         arrow = f" \N{RIGHTWARDS ARROW} {names}" if names else ""
-        who = self._future.describe()
+        if self._mark:
+            arrow += f" \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {self._mark}"
         markup = (
             '<div style="font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color2,GrayText)">'
-            f"{icon(code)} {escape(who)}: {escape(words)}{escape(arrow)}</div>"
+            f"{icon(code)} {escape(self._who)}: {escape(words)}{escape(arrow)}</div>"
         )
-        self._output.status(f"{who}: {words}{arrow}", markup)
+        self._output.status(f"{self._who}: {words}{arrow}", markup)
+
+
+def strip_of(future: TaskFuture[Any]) -> Strip | None:
+    """The line below the cell of a task; None if the task is no cell's."""
+    return _shown.get(future)
 
 
 def _keep_fresh() -> None:

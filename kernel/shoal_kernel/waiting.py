@@ -15,7 +15,7 @@ from shoal.session import Session
 from shoal_kernel.cells import tell_all
 from shoal_kernel.output import resend
 
-__all__ = ["futures_named", "wait_for"]
+__all__ = ["Line", "futures_named", "wait_for"]
 
 _SAY_EVERY = 0.5
 _DRAIN = 10.0
@@ -42,20 +42,27 @@ def futures_named(names: list[str], notebook: Mapping[str, Any]) -> list[Future[
     return found
 
 
-class _Line:
-    """One line that is written over: a display that is updated."""
+class Line:
+    """One line that is written over: a display that is updated.
+
+    Args:
+        shell: the running IPython shell.
+
+    Attributes:
+        shown: what it says.
+    """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._id = f"shoal-wait-{time.monotonic_ns()}"
-        self._shown = ""
+        self.shown = ""
 
     def show(self, text: str) -> None:
         """Show ``text`` in the place of what was shown."""
-        if text != self._shown:
+        if text != self.shown:
             transient = {"display_id": self._id}
-            self._shell.display_pub.publish({"text/plain": text}, {}, transient=transient, update=bool(self._shown))
-            self._shown = text
+            self._shell.display_pub.publish({"text/plain": text}, {}, transient=transient, update=bool(self.shown))
+            self.shown = text
 
 
 def wait_for(shell: Any, session: Session | None, futures: list[Future[Any]] | None, timeout: float | None) -> bool:
@@ -70,7 +77,7 @@ def wait_for(shell: Any, session: Session | None, futures: list[Future[Any]] | N
     Returns:
         Whether all are over.
     """
-    line, began = _Line(shell), time.monotonic()
+    line, began = Line(shell), time.monotonic()
     while True:
         spent = time.monotonic() - began
         left = None if timeout is None else max(0.0, timeout - spent)

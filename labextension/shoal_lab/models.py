@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["Block", "ErrorBody", "Host", "Pool", "PoolKind", "PoolList", "PoolState", "ScalePool", "StartPool"]
 
 PoolKind = Literal["embedded", "lasting"]
-PoolState = Literal["up", "not answering", "gone"]
+PoolState = Literal["up", "not answering", "gone", "older", "newer"]
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class Pool(msgspec.Struct, frozen=True):
     Args:
         name: the pool's name, unique on this machine for this user.
         kind: ``embedded`` ends with its notebook, ``lasting`` lives until it is stopped.
-        state: whether its process is there and answers.
+        state: whether its process is there and answers; ``older`` or ``newer`` if another version of Shoal runs it.
         pid: its process.
         python: the Python version that it runs.
         started: when, in seconds since the epoch.

@@ -50,8 +50,8 @@ export interface IPool {
   readonly name: string;
   /** ``embedded`` ends with its notebook, ``lasting`` lives until it is stopped. */
   readonly kind: 'embedded' | 'lasting';
-  /** whether its process is there and answers. */
-  readonly state: 'up' | 'not answering' | 'gone';
+  /** whether its process is there and answers; ``older`` or ``newer`` if another version of Shoal runs it. */
+  readonly state: 'up' | 'not answering' | 'gone' | 'older' | 'newer';
   /** its process. */
   readonly pid: number;
   /** the Python version that it runs. */

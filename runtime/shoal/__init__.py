@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoal.apps import AUTO_LOGNAME, BashApp, JoinApp, PythonApp, bash_app, join_app, python_app
     from shoal.blocks.providers.local import LocalProvider
-    from shoal.config import Config, clear, current, load, new_session, wait_for_current_tasks
+    from shoal.config import Config, clear, current, load, new_session, share, wait_for_current_tasks
     from shoal.errors import ShoalError
     from shoal.executors.adapter import ConcurrentExecutor
     from shoal.executors.htex import HighThroughputExecutor
@@ -69,6 +69,7 @@ __all__ = [
     "load",
     "new_session",
     "python_app",
+    "share",
     "wait",
     "wait_for_current_tasks",
 ]
@@ -105,6 +106,7 @@ _HOMES = {
     "load": "config",
     "new_session": "config",
     "python_app": "apps",
+    "share": "config",
     "wait": "gathering",
     "wait_for_current_tasks": "config",
 }

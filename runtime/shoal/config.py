@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -30,13 +30,16 @@ from shoal.events import EnvironmentSeen, RunStarted
 from shoal.executors.executor import Executor
 from shoal.executors.htex import HighThroughputExecutor
 from shoal.executors.threads import ThreadPoolExecutor
+from shoal.futures import TaskFuture
 from shoal.memo.spec import Memo
 from shoal.options import Backoff
-from shoal.place import chosen_sessions
+from shoal.place import chosen_sessions, in_task
 from shoal.session import INTERNAL, Session
 from shoal.spec import Spec
 
-__all__ = ["Config", "clear", "current", "load", "new_session", "shoal_version", "wait_for_current_tasks"]
+__all__ = ["Config", "clear", "current", "load", "new_session", "share", "shoal_version", "wait_for_current_tasks"]
+
+T = TypeVar("T")
 
 ExecutorSpec = HighThroughputExecutor | ThreadPoolExecutor
 
@@ -166,6 +169,10 @@ def current(start: bool = False) -> Session:
     Raises:
         NoSession: there is none, and ``start`` is False.
     """
+    if _current is not None and not chosen_sessions():  # as nearly always, and at every call of an app
+        session = _current[1]
+        if session.open_here:
+            return session
     running = _running()
     if running is not None:
         return running
@@ -179,6 +186,33 @@ def current(start: bool = False) -> Session:
         slots = sum(executor.slots() for executor in session.executors.values())
         print(f"Shoal: no session was loaded; started the default one with {slots} local workers.", file=sys.stderr)
         return session
+
+
+def share(value: T, label: str = "shared") -> TaskFuture[T]:
+    """Make a value ready for many tasks: it is pickled once, now, and given to tasks as a future is.
+
+    Workers of this host read its large parts (arrays) where they lie: no task makes a copy, and none can write to them. To
+    other hosts, and on executors that share no memory, it travels as any value does.
+
+    Args:
+        value: any object that can travel. What is changed of it afterwards, tasks do not see.
+        label: its name in the graph.
+
+    Returns:
+        A future that is done: pass it to apps in the place of the value. The memory is kept as long as the future is.
+
+    Raises:
+        NotPicklable: it cannot travel.
+    """
+    if in_task():
+        from shoal.serialize import InlineApp
+
+        return InlineApp(_itself)(value)  # type: ignore[return-value]
+    return current(start=True).share(value, label)
+
+
+def _itself(value: T) -> T:
+    return value
 
 
 def _running() -> Session | None:

@@ -14,11 +14,13 @@ The tree (indented under its parent)::
         SerializationError
             NotPicklable            (also TypeError)  an argument or a captured variable cannot travel
             ResultUnreadable        a result arrived but cannot be unpickled here
+            LoanGone                a large value in shared memory cannot be read (any more)
             NotMemoizable           (also TypeError)  an argument has no digest of its content, so it cannot be cached
         TaskError
             DependencyError         an input of the task failed
             JoinError               a task that a join app returned failed
             AppTimeout              (also TimeoutError)  a task ran into its walltime
+            MemoryLimitExceeded     (also MemoryError)  a task took more memory than it may
             BashAppError
                 BashExitFailure     the command of a bash app ended with an exit code other than 0
                 AppBadFormatting    the function of a bash app returned no command
@@ -35,6 +37,8 @@ The tree (indented under its parent)::
             PoolNotFound            there is no pool of that name
             PoolExists              a pool of that name is running already
             PoolLost                the pool of a running session went away
+            SessionInUse            a pool's session is claimed while its own client is connected
+            ResultDropped           a pool kept a result for a client that was away, and could not keep it any longer
             VersionMismatch         two parts speak different protocol versions
             WorkerStartFailed       workers do not come up; carries their stderr
         ProtocolError               a frame that is no message
@@ -63,7 +67,9 @@ __all__ = [
     "HiddenMutation",
     "InvalidTransition",
     "JoinError",
+    "LoanGone",
     "ManagerLost",
+    "MemoryLimitExceeded",
     "MissingOutputs",
     "NoSession",
     "NotMemoizable",
@@ -76,10 +82,12 @@ __all__ = [
     "PoolUnreachable",
     "ProtocolError",
     "RemoteError",
+    "ResultDropped",
     "ResultUnreadable",
     "SerializationError",
     "SessionClosed",
     "SessionError",
+    "SessionInUse",
     "SessionReplaced",
     "ShoalError",
     "TaskError",
@@ -201,6 +209,21 @@ class ResultUnreadable(SerializationError):
         self.task, self.reason = task, reason
 
 
+class LoanGone(SerializationError):
+    """A large value was left in shared memory, and it cannot be read there (any more).
+
+    Args:
+        reason: why.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"a large value in shared memory cannot be read: {reason}. "
+            "Fix: call again; if it stays so, HighThroughputExecutor(shared_memory=0) does without."
+        )
+        self.reason = reason
+
+
 class NotMemoizable(SerializationError, TypeError):
     """An argument, or something that a cached function captures, has no digest of its content.
 
@@ -275,6 +298,34 @@ class AppTimeout(TaskError, TimeoutError):
         super().__init__()
         self.args = (f"{task} ran longer than its walltime of {walltime:.3g} s{where} and was ended",)
         self.task, self.walltime, self.worker = task, walltime, worker
+
+
+class MemoryLimitExceeded(TaskError, MemoryError):
+    """A task took more memory than it may and was ended.
+
+    Args:
+        task: the task's description.
+        used: bytes that it had when it was last looked at.
+        limit: bytes that it may have.
+        worker: where it ran.
+        option: what says so: ``memory`` of the task, or ``memory_per_worker`` of the executor.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """As for other errors of Shoal, past the way in which MemoryErrors are made, which this one cannot take."""
+        self = Exception.__new__(cls, *args)
+        self._given = (args, kwargs)
+        return self
+
+    def __init__(self, task: str, used: int, limit: int, worker: str = "", option: str = "memory") -> None:
+        where = f" on {worker}" if worker else ""
+        more = -(-used * 5 // (4 * 10**6))
+        fix = f'give it more (memory="{more} MB" or above)' if option == "memory" else f"raise {option} of its executor"
+        super().__init__(
+            f"{task} took {used / 1e6:,.0f} MB of memory{where}, more than the {limit / 1e6:,.0f} MB of its {option}, and was "
+            f"ended. Fix: {fix}, or let it take less."
+        )
+        self.task, self.used, self.limit, self.worker, self.option = task, used, limit, worker, option
 
 
 class BashAppError(TaskError):
@@ -390,6 +441,11 @@ class TaskUnreadable(TaskError):
         self.task, self.reason = task, reason
 
 
+_AGAIN = (
+    "if it may run twice, call it again, or give it retries=1; if it is lost again, look for the reason in the task"
+)
+
+
 class WorkerLost(TaskError):
     """The process that ran the task ended before the task did.
 
@@ -397,11 +453,12 @@ class WorkerLost(TaskError):
         task: the task's description.
         worker: which worker, with host and pid.
         reason: how it ended (signal, exit code).
+        trace: the stack that Python wrote when it crashed.
     """
 
-    def __init__(self, task: str, worker: str, reason: str) -> None:
-        super().__init__(f"{task} was running on {worker}, which ended: {reason}")
-        self.task, self.worker, self.reason = task, worker, reason
+    def __init__(self, task: str, worker: str, reason: str, trace: str = "") -> None:
+        super().__init__(f"{task} was running on {worker}, which ended: {reason}. Fix: {_AGAIN}." + _tail(trace))
+        self.task, self.worker, self.reason, self.trace = task, worker, reason, trace
 
 
 class ManagerLost(TaskError):
@@ -414,7 +471,7 @@ class ManagerLost(TaskError):
     """
 
     def __init__(self, task: str, manager: str, reason: str) -> None:
-        super().__init__(f"{task} was on {manager}, which was lost: {reason}")
+        super().__init__(f"{task} was on {manager}, which was lost: {reason}. Fix: {_AGAIN}.")
         self.task, self.manager, self.reason = task, manager, reason
 
 
@@ -494,6 +551,32 @@ class PoolLost(PoolError):
         self.name, self.reason, self.stderr = name, reason, stderr
 
 
+class SessionInUse(PoolError):
+    """A session of a pool is claimed while the client that it belongs to is connected.
+
+    Args:
+        name: the pool's name.
+        owner: the client that has it, with its pid.
+    """
+
+    def __init__(self, name: str, owner: str) -> None:
+        super().__init__(f"that session of pool '{name}' belongs to {owner}, which is connected. Fix: end that first.")
+        self.name, self.owner = name, owner
+
+
+class ResultDropped(PoolError):
+    """A pool kept a result for a client that was away, and could not keep it any longer.
+
+    Args:
+        task: the task's description.
+        reason: which bound it met.
+    """
+
+    def __init__(self, task: str, reason: str) -> None:
+        super().__init__(f"the result of {task} was dropped by its pool: {reason}. Fix: run it again.")
+        self.task, self.reason = task, reason
+
+
 class VersionMismatch(PoolError):
     """Two parts speak different versions, or run different Pythons.
 
@@ -501,11 +584,12 @@ class VersionMismatch(PoolError):
         what: what differs (``protocol``, ``Python``).
         here: the version on this side.
         there: the version on the other side.
+        fix: what to do.
     """
 
-    def __init__(self, what: str, here: str, there: str) -> None:
-        super().__init__(f"{what} differs: {here} here, {there} there. Fix: use one environment for both.")
-        self.what, self.here, self.there = what, here, there
+    def __init__(self, what: str, here: str, there: str, fix: str = "use one environment for both") -> None:
+        super().__init__(f"{what} differs: {here} here, {there} there. Fix: {fix}.")
+        self.what, self.here, self.there, self.fix = what, here, there, fix
 
 
 class WorkerStartFailed(PoolError):

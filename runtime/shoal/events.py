@@ -11,6 +11,8 @@ A reader is :class:`shoal.record.runs.RunView`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from shoal.resources import Resources
@@ -100,7 +102,7 @@ class TaskSubmitted(msgspec.Struct, array_like=True, tag="submitted"):
         waiting_for: those of its input tasks that had not ended then.
         outputs: names of its outputs; empty for one unnamed.
         code, captures: digests of the function's code and captured variables.
-        inputs: digest of the pickled arguments; empty where they were over 64 kB.
+        inputs: digest of the pickled arguments; empty where they were over 15 kB.
         resources: what one attempt needs; None for one core.
         cell: the notebook cell; None outside a notebook.
         parent: the join app's task whose body made it; -1 for none.
@@ -110,8 +112,8 @@ class TaskSubmitted(msgspec.Struct, array_like=True, tag="submitted"):
     tid: int
     label: str
     executor: str
-    values: list[ValueId]
-    waiting_for: list[int]
+    values: Sequence[ValueId]
+    waiting_for: Sequence[int]
     outputs: tuple[str, ...]
     code: bytes
     captures: bytes

@@ -44,10 +44,15 @@ class Payload(msgspec.Struct, array_like=True, gc=False):
     buffers: tuple[Any, ...] = ()
 
     def nbytes(self) -> int:
-        """Size in bytes, head and buffers."""
-        size = len(self.head)
-        for buffer in self.buffers:
-            size += memoryview(buffer).nbytes if isinstance(buffer, memoryview) else len(buffer)
+        """Size in bytes, head and buffers. What came over a wire and is no buffer at all has none."""
+        try:
+            size = len(self.head)
+            if not self.buffers:
+                return size
+            for buffer in self.buffers:
+                size += memoryview(buffer).nbytes if isinstance(buffer, memoryview) else len(buffer)
+        except TypeError:
+            return 0
         return size
 
 

@@ -26,6 +26,7 @@ class Resources(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         priority: higher runs first among tasks that wait in one pool; 0 is the default.
         memory: bytes, or a text such as ``"2 GB"`` (powers of 1000) or ``"2 GiB"`` (of 1024); 0 if it does not matter.
         gpus: accelerators.
+        ranks: MPI processes that it starts, all on one node; each takes a core, unless ``cores`` says more. 0: none.
 
     Raises:
         ConfigurationError: a number that cannot be.
@@ -35,6 +36,7 @@ class Resources(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     priority: int = 0
     memory: int = 0
     gpus: int = 0
+    ranks: int = 0
 
     def __post_init__(self) -> None:
         """Take any kind of number (numpy's too), refuse what is none."""
@@ -48,6 +50,14 @@ class Resources(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         gpus = _whole(self.gpus)
         if not 0 <= gpus < _PRIORITY:
             raise ConfigurationError("Resources.gpus", self.gpus, "use a whole number, 0 or more")
+        ranks = _whole(self.ranks)
+        if not 0 <= ranks < _PRIORITY:
+            raise ConfigurationError("Resources.ranks", self.ranks, "use a whole number, 0 or more")
+        if cores < ranks:
+            if cores != 1.0:
+                raise ConfigurationError("Resources.cores", self.cores, f"{ranks} ranks need as many cores, or more")
+            cores = float(ranks)
+        msgspec.structs.force_setattr(self, "ranks", ranks)
         msgspec.structs.force_setattr(self, "cores", cores)
         msgspec.structs.force_setattr(self, "priority", priority)
         msgspec.structs.force_setattr(self, "memory", as_bytes("Resources.memory", self.memory))

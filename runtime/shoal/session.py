@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, SupportsFloat
+from typing import Any, Self, SupportsFloat, TypeVar
 
 from shoal.callbacks import drain
 from shoal.engine import Engine, RetryPolicy
 from shoal.errors import ConfigurationError, ShoalError, UnknownExecutor
 from shoal.events import CellRef, Event, RunEnded, TaskPrinted
 from shoal.executors.executor import Call, Executor
+from shoal.executors.lending import shared
 from shoal.executors.threads import ThreadPoolExecutor, Threads
 from shoal.futures import TaskFuture
 from shoal.memo.spec import Memo
@@ -39,6 +40,8 @@ __all__ = [
     "checked_seconds",
     "locate_cells",
 ]
+
+T = TypeVar("T")
 
 INTERNAL = "session"
 """The label of the threads that run the bodies of join apps and lifted items."""
@@ -223,6 +226,20 @@ class Session:
         key = self._memoizer.request(call, options.ignore_for_cache) if options.cache else None
         return engine.add(call, executor.prepare(call), executor, options, cell or _where(), on_output, key)
 
+    def share(self, value: T, label: str = "shared") -> TaskFuture[T]:
+        """Make a value ready for many tasks: see :func:`shoal.share`.
+
+        Args:
+            value: any object that can travel.
+            label: its name in the graph.
+
+        Raises:
+            NotPicklable: it cannot.
+            NoSession: this session has ended.
+        """
+        self._engine.check_process()
+        return self._engine.hold(shared(value, f"the value of share({type(value).__name__})"), label)
+
     def _choose(self, options: TaskOptions) -> Executor:
         """The executor for a task: among those asked for that have what it needs, the one with the least to do."""
         wanted = options.executors
@@ -268,6 +285,11 @@ class Session:
     def closed(self) -> bool:
         """Whether it has ended."""
         return self._engine.closed is not None
+
+    @property
+    def open_here(self) -> bool:
+        """Whether it has not ended, and this is its process."""
+        return self._engine.open_here
 
     @property
     def trouble(self) -> list[str]:

@@ -67,6 +67,10 @@ class ManualExecutor:
         """Find the futures among the arguments."""
         return _PreparedManually(call)
 
+    def launch_ahead(self, attempt: Attempt) -> bool:
+        """False: all is in one process, or in another engine's hands."""
+        return False
+
     def launch(self, attempts: Sequence[Attempt]) -> None:
         """Note the attempts."""
         self.launched.extend(attempts)

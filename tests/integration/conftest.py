@@ -12,10 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
-import zmq
 
 from shoal.blocks.providers.local import LocalProvider
-from shoal.links import dial, receive, send
+from shoal.links import Poll, dial
 from shoal.outcome import Payload
 from shoal.pool.connection import Connection, remove_connection
 from shoal.pool.start import make_spec, spawn_pool
@@ -40,8 +39,9 @@ class BareClient:
 
     def __init__(self, connection: Connection, hello: bool = True) -> None:
         self.connection = connection
-        self.context: zmq.Context[Any] = zmq.Context()
-        self.socket = dial(self.context, connection.clients)
+        self.line = dial(connection.clients)
+        self.poll = Poll()
+        self.poll.add_link(self.line, lambda: None)
         self.codec = Codec()
         self.inbox: list[Message] = []
         self.results: dict[int, Result] = {}
@@ -53,7 +53,7 @@ class BareClient:
             )
 
     def send(self, message: Message) -> None:
-        send(self.socket, self.codec.encode(message))
+        self.line.send(self.codec.encode(message))
 
     def submit(self, function: Callable[..., Any], *args: Any, count: int = 1, **options: Any) -> list[int]:
         """Send ``count`` times the same call; returns the tids."""
@@ -83,16 +83,17 @@ class BareClient:
 
     def read(self, seconds: float) -> bool:
         """Read what arrives within some seconds; whether there was something."""
-        if not self.socket.poll(int(seconds * 1000)):
-            return False
-        while (frames := receive(self.socket)) is not None:
+        self.poll.once(seconds)
+        some = False
+        while (frames := self.line.receive()) is not None:
+            some = True
             message = self.codec.decode(frames)
             self.inbox.append(message)
             if isinstance(message, Results):
                 for result in message.results:
                     assert result.tid not in self.results, "an attempt has one outcome"
                     self.results[result.tid] = result
-        return True
+        return some
 
     def wait(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
         """Read until the condition is true."""
@@ -128,7 +129,8 @@ class BareClient:
         return [m for m in self.inbox if isinstance(m, kind)]
 
     def close(self) -> None:
-        self.context.destroy(linger=0)
+        self.line.close()
+        self.poll.close()
 
 
 def value_of(result: Result, output: int = 0) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from shoal.errors import AppTimeout
 from shoal.serialize import unpack_failure
 from shoal.wire.messages import Cancel, Output, Running, Trouble
+from shoal.wire.starting import NodeRules
 
 CANCELLED = "concurrent.futures.CancelledError"
 
@@ -387,8 +388,9 @@ def test_what_a_killed_worker_has_started_ends_with_it(pools, client, tmp_path):
 @pytest.mark.parametrize(
     "how", ["the pool ends", "the pool is killed", "the manager is asked to end", "the manager is killed"]
 )
-def test_what_tasks_have_started_ends_with_the_block(pools, client, tmp_path, how):
-    """In whichever way the pool goes."""
+def test_what_tasks_have_started_ends_with_the_block(pools, tmp_path, how):
+    """In whichever way the pool goes; a manager that is asked to end gives them the time that it has."""
+    client = pools.start(rules=NodeRules(drain_before=0.5, grace=0.5))
     _, worker, processes = left(client, tmp_path / "one")
     if how == "the pool ends":
         pools.stop(client)

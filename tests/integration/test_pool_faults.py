@@ -244,11 +244,11 @@ def test_malformed_frames_are_ignored(pools, client):
         [b"", b"", b""],
         [os.urandom(1000)],
     ):
-        bad.socket.send_multipart(frames)
+        bad.line.send(frames)
     bad.send(Tasks([]))
     bad.send(Register(PROTOCOL_VERSION, 0, "evil", 1, "3.11", 64))
     assert client.value(client.submit(negate, 3)[0]) == -3
-    status = bad.status()
+    status = client.status()
     assert [m.slots for m in status.managers] == [2]
 
 
@@ -323,12 +323,12 @@ def test_a_folder_that_cannot_be_made_fails_tasks_with_the_reason(pools):
 def test_a_client_is_told_of_a_message_that_cannot_be_read(pools, client):
     """What a known client sends and the pool cannot decode is answered with the reason; a stranger gets nothing."""
     client.value(client.submit(negate, 1)[0])
-    client.socket.send_multipart([b"\x92\xa5tasks\x91\x93\x01\x02\x03"])
+    client.line.send([b"\x92\xa5tasks\x91\x93\x01\x02\x03"])
     client.wait(lambda: client.of(Trouble))
     (trouble,) = client.of(Trouble)
     assert (trouble.kind, trouble.fatal) == ("protocol", False)
     assert "dropped a message of a test" in trouble.text
     stranger = pools.client(client.connection, hello=False)
-    stranger.socket.send_multipart([b"\x92\xa5tasks\x91\x93\x01\x02\x03"])
+    stranger.line.send([b"\x92\xa5tasks\x91\x93\x01\x02\x03"])
     assert not stranger.read(0.2)
     assert client.value(client.submit(negate, 2)[0]) == -2

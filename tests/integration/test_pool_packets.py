@@ -54,7 +54,7 @@ def test_large_frames_are_writable_and_private(pair, size):
     assert second[1][1][0] == given_bytes[0] == 0
     del first, second
     gc.collect()
-    assert open_files() == before
+    assert open_files() <= before  # fewer, if a thread of another test has only now closed one of its own
 
 
 def test_a_full_link_says_so_and_nothing_is_lost(pair):

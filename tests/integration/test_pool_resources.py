@@ -10,12 +10,12 @@ import time
 
 import psutil
 import pytest
-import zmq
 
 import shoal
 from shoal.blocks.providers.local import LocalProvider
 from shoal.dispatch.failures import CANCELLED
 from shoal.errors import ConfigurationError
+from shoal.links import Poll, UnixDoor
 from shoal.wire.frames import Codec
 from shoal.wire.messages import Cancel, Running, Trouble, Welcome
 
@@ -188,8 +188,8 @@ def test_a_manager_that_stays_stopped_is_lost(pools):
 
 
 CLIENT = """
-import sys, zmq
-from shoal.executors.client import ClientLink
+import sys
+from shoal.executors.client import ClientLink, Greeting
 from shoal.links import dial
 from shoal.wire.starting import Address
 import threading
@@ -199,7 +199,7 @@ class Nobody:
         print("lost", error, flush=True)
         done.set()
 done = threading.Event()
-link = ClientLink(dial(zmq.Context(), Address(sys.argv[1])), "p", ("s", "n"), Nobody(), patience=1.5)
+link = ClientLink(dial(Address(sys.argv[1])), "p", Greeting("s", "n"), Nobody(), patience=1.5)
 link.start()
 print("up", flush=True)
 while not link.welcomed and not done.wait(0.05):
@@ -213,24 +213,27 @@ link.close()
 @pytest.mark.parametrize(("stopped", "end"), [(True, "welcomed"), (False, "lost pool 'p' did not answer within 1.5 s")])
 def test_a_client_that_was_stopped_does_not_blame_its_pool(tmp_path, stopped, end):
     """Time in which a client was stopped is no time that its pool has let it wait; other time is."""
-    context: zmq.Context = zmq.Context()
-    door = context.socket(zmq.ROUTER)
-    url = f"ipc://{tmp_path}/clients"
-    door.bind(url)
+    url = f"unix://{tmp_path}/clients"
+    door = UnixDoor(f"{tmp_path}/clients")
+    poll = Poll()
+    poll.add_link(door, lambda: None)
     script = subprocess.Popen([sys.executable, "-c", CLIENT, url], stdout=subprocess.PIPE, text=True)
     try:
         assert script.stdout.readline() == "up\n"
-        identity, *_ = door.recv_multipart()
+        while (received := door.receive()) is None:
+            poll.once(1.0)
+        identity, _ = received
         if stopped:
             os.kill(script.pid, signal.SIGSTOP)
             time.sleep(2.5)
             os.kill(script.pid, signal.SIGCONT)
             time.sleep(0.2)
-            door.send_multipart([identity, *Codec().encode(Welcome("p", 1))])
+            door.send(identity, Codec().encode(Welcome("p", 1)))
         assert script.stdout.readline().startswith(end)
         assert script.wait(10) == 0
     finally:
         script.kill()
         script.wait()
         script.stdout.close()
-        context.destroy(linger=0)
+        door.close()
+        poll.close()

@@ -52,6 +52,28 @@ def test_late_output_is_saved_under_its_own_cell(tmp_path: Path) -> None:
     assert "all finished" in text(wait)
 
 
+def test_a_notebook_without_wait_waits_at_its_end(tmp_path: Path) -> None:
+    """Its file tells which cell is the last: this one waits, and what tasks print late is saved under their own cells."""
+    sources = [
+        LOAD.format(runs=str(tmp_path / "runs")),
+        "%autotask on",
+        "from time import sleep\nsleep(1)\nprint('late')\nlate_1 = 4",
+        "",
+        "late_1 + 1",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    nbformat.write(new_notebook(cells=[]), tmp_path / "other.ipynb")
+    (tmp_path / "broken.ipynb").write_text("{")
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, kernel_name="shoal", timeout=90, resources=resources).execute()
+    nbformat.validate(notebook)
+    assert "late" in text(notebook.cells[2])
+    assert "done after" in text(notebook.cells[2])
+    assert "5" in [output.get("data", {}).get("text/plain") for output in notebook.cells[4].outputs]
+    assert "late" not in text(notebook.cells[4])
+
+
 def test_a_later_cell_that_takes_its_time_is_enough(tmp_path: Path) -> None:
     """Output that came while another cell ran is saved without a ``%wait``."""
     task, _ = run(

@@ -78,6 +78,22 @@ def test_the_executed_notebook_can_be_kept(tmp_path: Path):
     assert nbformat.read(out, as_version=4).cells[0].outputs[0]["text"] == "1\n"
 
 
+def test_shoal_run_waits_for_tasks_and_can_let_cells_run_side_by_side(tmp_path: Path):
+    """The command does the same; with --autotask plain cells are tasks, and their failures count."""
+    path = tmp_path / "n.ipynb"
+    cells = ["from time import sleep\nsleep(0.3)\nx_1 = len('abc')", "print('sum', x_1 + 1)", "[][x_1]"]
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in cells]), path)
+    command = [sys.executable, "-m", "shoal.cli", "run", str(path)]
+    done = subprocess.run([*command, "--autotask"], capture_output=True, text=True, timeout=60, check=False)
+    assert "sum 4" in done.stdout, done.stdout + done.stderr
+    assert "IndexError" in done.stdout
+    assert "1 task failed" in done.stdout
+    assert done.returncode == 1
+    missing = subprocess.run([*command[:-1], "none.ipynb"], capture_output=True, text=True, timeout=60, check=False)
+    assert "there is no such notebook" in missing.stderr
+    assert missing.returncode == 1
+
+
 def test_a_missing_notebook_is_named(tmp_path: Path):
     """A path that leads nowhere is said to."""
     done = subprocess.run(

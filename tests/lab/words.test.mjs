@@ -11,6 +11,8 @@ test('each state of a pool has a word and a look of its own', () => {
   const looks = [
     [{ state: 'gone' }, 'gone', 'Gone'],
     [{ state: 'not answering' }, 'trouble', 'Not answering'],
+    [{ state: 'older' }, 'trouble', 'Of another version of Shoal: it can only be stopped'],
+    [{ state: 'newer' }, 'trouble', 'Of another version of Shoal: it can only be stopped'],
     [{ workers: 0, trouble: 'no numpy' }, 'trouble', 'In trouble'],
     [{ workers: 0 }, 'starting', 'Starting workers'],
     [{ workers: 0, target: 0 }, 'idle', 'No blocks'],

@@ -12,6 +12,9 @@ export function poolState(pool: IPool, trans: TranslationBundle): { look: Look; 
   if (pool.state === 'not answering') {
     return { look: 'trouble', text: trans.__('Not answering') };
   }
+  if (pool.state === 'older' || pool.state === 'newer') {
+    return { look: 'trouble', text: trans.__('Of another version of Shoal: it can only be stopped') };
+  }
   if (pool.workers === 0 && pool.trouble) {
     return { look: 'trouble', text: trans.__('In trouble') };
   }

@@ -16,7 +16,7 @@ A call takes *special keywords* besides the arguments of its function. They are 
     seconds that an attempt may run.
 ``label``
     the name of the task.
-``cores``, ``memory``, ``gpus``, ``priority``
+``cores``, ``memory``, ``gpus``, ``priority``, ``ranks``
     what an attempt needs; ``parsl_resource_specification`` is a dict of these as Parsl writes it (memory in MB, the lower
     priority first).
 

@@ -54,7 +54,7 @@ def python_app(function: Any = None, /, **options: Any) -> Any:
     Args:
         function: the function, or anything else that can be called: of a library, a method, a partial, an object.
         options: see :class:`~shoal.apps.AppOptions`: executors, cache, ignore_for_cache, retries, backoff, walltime, label,
-            cores, memory, gpus, priority, session.
+            cores, memory, gpus, priority, ranks, session.
 
     Raises:
         UnknownOption: there is no such option.

@@ -47,6 +47,7 @@ class AppOptions(JoinOptions, total=False):
         memory: bytes that it needs, or a text such as ``"2 GB"``.
         gpus: accelerators that it needs.
         priority: higher runs first.
+        ranks: MPI processes that it starts.
     """
 
     executors: str | Sequence[str]
@@ -55,9 +56,10 @@ class AppOptions(JoinOptions, total=False):
     memory: int | str | None
     gpus: int | None
     priority: int | None
+    ranks: int | None
 
 
-_RESOURCES = ("cores", "memory", "gpus", "priority")
+_RESOURCES = ("cores", "memory", "gpus", "priority", "ranks")
 _NAMES = {
     "python_app": sorted(AppOptions.__annotations__),
     "bash_app": sorted(AppOptions.__annotations__),

@@ -89,6 +89,11 @@ class ProviderSpec(Protocol):
         """Most blocks."""
         ...
 
+    @property
+    def walltime(self) -> float | None:
+        """Seconds after which a block ends; None if it does not."""
+        ...
+
     def open(self) -> Provider:
         """A provider of this spec."""
         ...

@@ -24,6 +24,9 @@ MAX_PAUSE = 30.0
 """Longest pause before a block is replaced (seconds)."""
 
 
+_EARLY = frozenset({BlockState.REQUESTED, BlockState.PENDING})
+
+
 class Block(msgspec.Struct):
     """One block.
 
@@ -95,6 +98,8 @@ class Scaling:
         self.most = most
         self.target = 0
         self.blocks: dict[int, Block] = {}
+        self._live: dict[int, Block] = {}
+        self._early: dict[int, Block] = {}
         self.reason = ""
         """The last failure; empty while there is hope."""
         self._pause = 0.0
@@ -162,6 +167,15 @@ class Scaling:
             return self._grow(now)
         return self.failed(block, message, now)
 
+    def leaving(self, block: int, now: float) -> list[Command]:
+        """The block is about to end by itself, its time being up: it finishes what it runs, another one takes its place."""
+        found = self.blocks.get(block)
+        if found is not None and found.state in LIVE and not found.draining:
+            found.draining = True
+            self._live.pop(block, None)
+            self._early.pop(block, None)
+        return self._grow(now)
+
     def failed(self, block: int, message: str, now: float) -> list[Command]:
         """The block is of no use: its job ended, its workers do not start, or the provider refused it."""
         found = self.blocks.get(block)
@@ -179,7 +193,7 @@ class Scaling:
             self._pause = 0.0 if sound else min(MAX_PAUSE, self._pause * 2 or 0.1)
             self._not_before = now + (self._pause if self._pause > 0.1 else 0.0)
         commands = self._grow(now)
-        if self.reason and not self.live() and self.target > 0 and not self._wanted():
+        if self.reason and not self._live and self.target > 0 and not self._wanted():
             commands.append(CapacityGone(self.reason))
         return commands
 
@@ -189,22 +203,27 @@ class Scaling:
 
     def wake_at(self) -> float | None:
         """When ``ticked`` is due; None if nothing is."""
-        return self._not_before if self._wanted() and self._not_before else None
+        return self._not_before if self._not_before and self._wanted() else None
 
     # ------------------------------------------------------------------ inside
 
     def live(self) -> list[Block]:
         """The blocks that serve or will, oldest first."""
-        return [b for b in self.blocks.values() if b.state in LIVE and not b.draining]
+        return list(self._live.values())
+
+    def early(self) -> list[Block]:
+        """Those of them from which nothing was heard yet."""
+        return list(self._early.values())
 
     def _wanted(self) -> int:
-        return max(0, self.target - self._held - len(self.live()))
+        return max(0, self.target - self._held - len(self._live))
 
     def _grow(self, now: float) -> list[Command]:
         if now >= self._not_before:
             for _ in range(self._wanted()):
                 number = len(self.blocks)
-                self.blocks[number] = Block(number, BlockState.REQUESTED, now)
+                block = Block(number, BlockState.REQUESTED, now)
+                self.blocks[number] = self._live[number] = self._early[number] = block
                 self._commands.append(BlockChange(number, BlockState.REQUESTED, "", ""))
                 self._commands.append(SubmitBlock(number))
         return self._flush()
@@ -216,6 +235,7 @@ class Scaling:
         for block in live[: max(0, len(live) - self.target)]:
             if block.state is BlockState.RUNNING:
                 block.draining = True
+                del self._live[block.number]
                 self._commands.append(DrainBlock(block.number))
             else:
                 self._move(block, BlockEvent.CANCEL, "", now)
@@ -225,6 +245,10 @@ class Scaling:
         before = block.state
         block.state = moved(before, event)
         if block.state is not before:
+            if block.state not in _EARLY:
+                self._early.pop(block.number, None)
+            if block.state not in LIVE:
+                self._live.pop(block.number, None)
             block.since, block.message = now, message
             self._commands.append(BlockChange(block.number, block.state, block.job, message))
 

@@ -1,4 +1,4 @@
-"""The command line: ``shoal pool start|list|stop|scale``, ``shoal memo list|clear`` and ``shoal doctor``."""
+"""The command line: ``shoal pool``, ``shoal memo``, ``shoal run``, ``shoal simulate`` and ``shoal doctor``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.text import Text
 
 from shoal import doctor
-from shoal.cli import memo, pools
+from shoal.cli import completion, memo, pools, run, simulate
 from shoal.config import shoal_version
 from shoal.errors import ShoalError
 
@@ -42,17 +43,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     pools.add_commands(commands)
     memo.add_commands(commands)
-    check = commands.add_parser("doctor", help="check the installation; says what to do about what is wrong")
-    check.set_defaults(run=_doctor)
+    simulate.add_commands(commands)
+    run.add_commands(commands)
+    check = commands.add_parser("doctor", help="check the installation, or a pool; says what to do about what is wrong")
+    check.set_defaults(run=_doctor, pool=None)
+    parts = check.add_subparsers(metavar="WHAT")
+    of_pool = parts.add_parser("pool", help="check one pool: its files, process, answers, blocks, and its host")
+    of_pool.add_argument("pool", metavar="NAME")
+    completion.add_commands(commands, parser)
     return parser
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    console = Console(soft_wrap=True, highlight=False)
-    findings = doctor.examine()
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    findings = doctor.examine() if options.pool is None else doctor.examine_pool(options.pool)
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]!![/]"
-        console.print(f"{mark}  {finding.what}: {finding.found}")
+        mark = Text("ok", style="green") if finding.ok else Text("!!", style="red")
+        console.print(mark, f" {finding.what}: {finding.found}")
         if not finding.ok:
             console.print(f"      fix: {finding.fix}")
     bad = sum(not finding.ok for finding in findings)

@@ -111,15 +111,20 @@ class Client:
 
     def push(self, attempt: Attempt, first: bool = False) -> None:
         """Queue an attempt behind (or before) those of its priority."""
-        line = self._lines.get(attempt.task.priority)
-        if line is None:
-            line = self._lines[attempt.task.priority] = deque()
-            self._order = sorted(self._lines, reverse=True)
+        line = self.line(attempt.task.priority)
         if first:
             line.appendleft(attempt)
         else:
             line.append(attempt)
         self.waiting += 1
+
+    def line(self, priority: int) -> deque[Attempt]:
+        """The queue of that priority; whoever adds to it counts what is ``waiting``, too."""
+        line = self._lines.get(priority)
+        if line is None:
+            line = self._lines[priority] = deque()
+            self._order = sorted(self._lines, reverse=True)
+        return line
 
     def first(self) -> Attempt | None:
         """The next attempt; those that ended while they waited are dropped on the way."""
@@ -141,6 +146,26 @@ class Client:
         """Take the attempt that ``first`` gave, unless that had stepped aside."""
         self._lines[self._order[0]].popleft()
         self.waiting -= 1
+
+    def pop_alike(self, task: Task, most: int) -> list[Attempt]:
+        """Take those that come next, as long as they need one core and the same blobs as a task that was just taken.
+
+        Args:
+            task: that one.
+            most: how many at most.
+        """
+        line = self._lines[self._order[0]]
+        code, captures = task.code, task.captures
+        found: list[Attempt] = []
+        while line and len(found) < most:
+            attempt = line[0]
+            if attempt.cores != 1 or attempt.state is not _QUEUED or attempt.manager is not None:
+                break
+            if attempt.task.code != code or attempt.task.captures != captures or type(attempt) is Needy:
+                break
+            found.append(line.popleft())
+        self.waiting -= len(found)
+        return found
 
     def drop(self) -> list[Attempt]:
         """Empty the queue; returns what was in it."""
@@ -222,6 +247,7 @@ class Manager:
         "name",
         "number",
         "outstanding",
+        "shelf",
         "slots",
         "state",
         "window",
@@ -237,6 +263,8 @@ class Manager:
         self.state = ManagerState.UP
         self.free = event.slots
         """Cores not spoken for; negative when attempts wait there behind others, or a claim waits for cores."""
+        self.shelf = 0
+        """The bucket of free cores in which it lies (see ``places``): as many as ``free``, or were before it got more."""
         self.claim: Needy | None = None
         """The attempt for which it is being cleared. What is left of memory and accelerators is counted without what
         that needs, so it can be negative."""
@@ -252,8 +280,9 @@ class Manager:
         self.window = 0
         """How many attempts its workers may have, as it last said; 0 while it has no workers."""
         self.heard = now
+        """When it last gave a sign of life, by the clock of the machine, which stands still while that does not run."""
         self.moved = now
-        """When it last ended or gave back an attempt."""
+        """When it last ended or gave back an attempt, by that clock."""
 
     def has_room(self, needs: Needs) -> bool:
         """Whether it can take an attempt of these needs now."""

@@ -6,14 +6,20 @@ from shoal.dispatch.attempts import Attempt, Client, Manager, Needy
 from shoal.dispatch.blobs import BlobStore
 from shoal.dispatch.events import Command, Key, ToClient, ToManager
 from shoal.dispatch.failures import cancelled, too_large
-from shoal.dispatch.policy import AGE, Durations, Places, Shares
+from shoal.dispatch.policy import AGE, Durations, Shares
+from shoal.dispatch.rooms import Rooms
+from shoal.dispatch.silence import Silence
 from shoal.dispatch.states import ATTEMPT_MOVES, AttemptEvent, AttemptState, moved
 from shoal.outcome import Failure
 from shoal.wire.messages import Blob, NeedBlob, Recall, Result, Results, Task, Tasks
 
 __all__ = ["Book"]
 
+CLEARED_AT_ONCE = 512
+"""Managers that are looked at in one tick for attempts that are to claim one."""
+
 _SEND, _PARK, _END = AttemptEvent.SEND, AttemptEvent.PARK, AttemptEvent.END
+_SENT = ATTEMPT_MOVES[AttemptState.QUEUED, _SEND]
 
 
 class Book:
@@ -21,20 +27,26 @@ class Book:
 
     Args:
         blob_limit: bytes of blobs kept.
+        silence: says which managers have been silent for too long.
     """
 
-    def __init__(self, blob_limit: int) -> None:
+    def __init__(self, blob_limit: int, silence: Silence) -> None:
+        self.silence = silence
         self.attempts: dict[Key, Attempt] = {}
         self.managers: dict[int, Manager] = {}
         self.shares = Shares()
-        self.places = Places()
+        self.places = Rooms()
         self.durations = Durations()
         self.blobs = BlobStore(blob_limit)
         self.done = 0
         """Attempts that have ended."""
+        self.dropped: list[Result] = []
+        """Results of the events taken in last that nobody gets, so that the shell can give back what they hold."""
         self.ignored = 0
         """Results and requests about attempts that are not (any more) known."""
         self._now = 0.0
+        self._clock = 0.0
+        """Seconds in which the machine ran: nobody is silent while nobody listens."""
         self._unwanted: set[Key] = set()
         """Attempts at managers that their clients have cancelled: none of them is to begin again."""
         self._parked: dict[bytes, list[Attempt]] = {}
@@ -48,8 +60,14 @@ class Book:
 
     @property
     def uneven(self) -> bool:
-        """Whether attempts wait at a manager while there is room elsewhere: then tick often."""
-        return bool(self.places.behind) and self.places.cores > 0
+        """Whether attempts wait at a manager while there is room elsewhere, or where there may be: then tick often."""
+        places = self.places
+        return (places.cores > 0 and bool(places.behind)) or places.sweeping
+
+    def missing(self, client: int) -> list[bytes]:
+        """Blobs for which attempts of a client wait."""
+        mine = {digest: [a for a in parked if a.key[0] == client] for digest, parked in self._parked.items()}
+        return [digest for digest, parked in mine.items() if parked]
 
     # ------------------------------------------------------------------ giving out places
 
@@ -58,8 +76,11 @@ class Book:
         shares, places, durations = self.shares, self.places, self.durations
         outbox: dict[int, list[Task]] = {}
         ripe = self._ripe() if places.claimed else []
+        if places.sweeping:
+            places.sweep(shares.any_aside)
         if places.grown:
             shares.look_again()
+        places.filling = places.cores > 1 and not shares.any_aside and shares.waiting >= places.cores
         for client, attempt, manager in ripe:
             self._send(client, attempt, manager, 0.0, outbox)
         while (pair := shares.next()) is not None:
@@ -75,9 +96,12 @@ class Book:
                 break
             client.pop()
             self._send(client, attempt, found, load, outbox)
+            if attempt.cores == 1 and attempt.manager is found and shares.only_one:
+                self._send_more(client, found, load, outbox[found.number])
         if places.grown:
-            all_of_it = shares.looked()
-            places.grown = {} if all_of_it else {n: m for n, m in places.grown.items() if m.free > 0}
+            places.grown = {}
+            if not shares.looked():
+                places.look_everywhere()
         for number, tasks in outbox.items():
             self._commands.append(ToManager(number, Tasks(tasks)))
 
@@ -102,6 +126,29 @@ class Book:
             outbox[manager.number] = [task]
         else:
             batch.append(task)
+
+    def _send_more(self, client: Client, manager: Manager, load: float, batch: list[Task]) -> None:
+        """What is like the attempt that was just sent, and would go to the same manager next, goes there at once.
+
+        Args:
+            client: the only one whose attempts wait.
+            manager: which.
+            load: as of that attempt.
+            batch: what the manager is sent; that attempt is the last in it.
+        """
+        room = self.places.more(manager, load)
+        more = client.pop_alike(batch[-1], room) if room > 0 else ()
+        if not more:
+            return
+        outstanding = manager.outstanding
+        for attempt in more:
+            attempt.state = _SENT
+            attempt.manager = manager
+            attempt.load = load
+            outstanding[attempt.key] = attempt
+            batch.append(attempt.task)
+        client.cores += len(more)
+        self.places.take_more(manager, len(more), load)
 
     def _find_room(self, client: Client, attempt: Needy) -> Manager | None:
         """Take the next attempt, a needy one, from its queue; None if there is no room for it, so that it steps aside."""
@@ -140,9 +187,11 @@ class Book:
     def _clear_for_old_ones(self) -> None:
         """Let those that stepped aside long ago claim a manager, the oldest first: so each gets its turn at the one it needs."""
         heads = [attempt for line in self.shares.aside() if (attempt := line.first()) is not None]
-        for attempt in sorted(heads, key=lambda a: a.since):
-            if attempt.claim is None and self._now - attempt.since > AGE:
-                self.places.claim(attempt, self.managers.values())
+        old = [a for a in heads if a.claim is None and self._now - a.since > AGE]
+        if old:
+            managers = self.places.some(CLEARED_AT_ONCE)
+            for attempt in sorted(old, key=lambda a: a.since):
+                self.places.claim(attempt, managers)
 
     def _bring_blobs(self, manager: Manager, attempt: Attempt) -> bool:
         """Send along what the manager has not had yet; False if the attempt must wait for its client to send a blob."""
@@ -165,7 +214,8 @@ class Book:
 
     def _flush(self) -> list[Command]:
         for number, results in self._results.items():
-            self._commands.append(ToClient(number, Results(results)))
+            if results:
+                self._commands.append(ToClient(number, Results(results)))
         self._results.clear()
         commands, self._commands = self._commands, []
         return commands

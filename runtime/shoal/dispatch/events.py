@@ -102,10 +102,17 @@ class ManagerHeard(msgspec.Struct, frozen=True):
 
 
 class ManagerGone(msgspec.Struct, frozen=True):
-    """A manager has ended, or is given up. What it had begun is lost."""
+    """A manager has ended, or is given up. What it had begun is lost.
+
+    Args:
+        manager: which.
+        reason: for people.
+        begun: what may have begun there, where that is known; None leaves it to the order in which it was sent.
+    """
 
     manager: int
     reason: str
+    begun: frozenset[Key] | None = None
 
 
 class DrainRequested(msgspec.Struct, frozen=True):

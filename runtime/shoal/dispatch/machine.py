@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from shoal.dispatch.ahead import Ahead
 from shoal.dispatch.attempts import Attempt, Manager, Needy
 from shoal.dispatch.book import Book
 from shoal.dispatch.events import (
@@ -42,6 +43,7 @@ from shoal.dispatch.events import (
     ToManager,
 )
 from shoal.dispatch.failures import cancelled, manager_lost, too_large
+from shoal.dispatch.silence import Silence
 from shoal.dispatch.states import (
     ATTEMPT_MOVES,
     MANAGER_MOVES,
@@ -57,6 +59,7 @@ from shoal.wire.messages import (
     Cancel,
     ClientGone,
     Result,
+    Returned,
     Running,
     RunningAttempt,
 )
@@ -97,12 +100,12 @@ class Dispatcher(Book):
         suspect_after: float = SUSPECT_AFTER,
         lost_after: float = LOST_AFTER,
     ) -> None:
-        super().__init__(blob_limit)
+        super().__init__(blob_limit, Silence(suspect_after, lost_after))
         self.most = most
-        self.suspect_after = suspect_after
-        self.lost_after = lost_after
         self._ticked_at = 0.0
+        self._away = 0.0
         self._hopeless: Failure | None = None
+        self.ahead = Ahead()
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ClientJoined: self._client_joined,
             ClientLeft: self._client_left,
@@ -134,12 +137,24 @@ class Dispatcher(Book):
         Raises:
             InvalidTransition: an event that cannot happen in the state that its subject is in: an error of the shell.
         """
+        gap = now - self._ticked_at
+        if gap > AWAY:
+            self._away += gap
+            self._ticked_at = now
         self._now = now
+        self._clock = now - self._away
+        if self.dropped:
+            self.dropped = []
         handlers = self._handlers
         for event in events:
             handlers[type(event)](event)
         self._give_out()
         return self._flush()
+
+    def silent_for(self, manager: int, now: float) -> float:
+        """Seconds since a manager was last heard, those not counted in which the machine did not run; 0.0 if unknown."""
+        found = self.managers.get(manager)
+        return max(0.0, now - self._away - found.heard) if found is not None else 0.0
 
     # ------------------------------------------------------------------ clients
 
@@ -150,6 +165,7 @@ class Dispatcher(Book):
         client = self.shares.leave(event.client)
         if client is None:
             return
+        self.ahead.leave(event.client)
         parked = [a for waiting in self._parked.values() for a in waiting if a.key[0] == event.client]
         for attempt in [*client.drop(), *parked]:
             self._end_waiting(attempt, None)
@@ -164,6 +180,8 @@ class Dispatcher(Book):
             return
         attempts = self.attempts
         most = self.most[0] or 1e6
+        unmet: list[Key] = []
+        line, priority = None, 0
         for task in event.tasks:
             task.client = number
             key = (number, task.tid, task.attempt)
@@ -176,9 +194,19 @@ class Dispatcher(Book):
                 if failure is not None:
                     self._answer(Result(*key, [], failure))
                     continue
+            if task.inputs and any(item.payload is None for item in task.inputs):
+                if not self.ahead.hold(key, task, attempts.__contains__):
+                    unmet.append(key)
+                continue
             attempts[key] = attempt = Needy(key, task) if needy else Attempt(key, task)
-            client.push(attempt)
+            if task.priority != priority or line is None:
+                priority = task.priority
+                line = client.line(priority)
+            line.append(attempt)
+            client.waiting += 1
         self.shares.wake(client)
+        if unmet:
+            self._commands.append(ToClient(number, Returned(unmet)))
         if self._hopeless is not None:
             self._fail_queues(self._hopeless)
 
@@ -196,7 +224,11 @@ class Dispatcher(Book):
             key = (event.client, tid, number)
             attempt = self.attempts.get(key)
             if attempt is None:
-                self.ignored += 1
+                waits = self.ahead.drop(key)
+                if waits is not None:
+                    self._answer(Result(*key, [], cancelled(waits)))
+                else:
+                    self.ignored += 1
             elif attempt.manager is not None:
                 self._unwanted.add(key)
                 at_managers.setdefault(attempt.manager.number, []).append(key)
@@ -208,10 +240,9 @@ class Dispatcher(Book):
     # ------------------------------------------------------------------ managers
 
     def _registered(self, event: ManagerRegistered) -> None:
-        manager = Manager(event, self._now)
-        if not self.managers:
-            self._ticked_at = self._now
+        manager = Manager(event, self._clock)
         self.managers[event.manager] = manager
+        self.silence.add(manager)
         self.places.add(manager)
         self._hopeless = None
         cores, memory, gpus = self.most
@@ -223,7 +254,7 @@ class Dispatcher(Book):
         manager = self.managers.get(event.manager)
         if manager is None:
             return
-        manager.heard = self._now
+        self.silence.heard(manager, self._clock)
         if event.window:
             manager.window = event.window
         if manager.state is ManagerState.SUSPECT:
@@ -234,9 +265,11 @@ class Dispatcher(Book):
         if manager is None:
             return
         self.places.remove(manager)
+        self.silence.remove(manager)
         manager.state = moved("manager", MANAGER_MOVES, manager.state, ManagerEvent.GONE)
         back = []
-        for attempt, begun in manager.may_have_begun(self._unsure):
+        for attempt, perhaps in manager.may_have_begun(self._unsure):
+            begun = perhaps if event.begun is None else attempt.key in event.begun or attempt.state is _RUNNING
             self._release(attempt)
             attempt.manager = None
             if attempt.state is _ENDED:
@@ -263,30 +296,21 @@ class Dispatcher(Book):
             self._commands.append(ManagerDrained(manager.number))
 
     def _ticked(self, _: Ticked) -> None:
-        self._forgive()
-        for manager in list(self.managers.values()):
-            silent = self._now - manager.heard
-            if silent > self.lost_after:
-                reason = f"it was silent for {silent:.0f} s"
-                self._commands.append(ManagerTimedOut(manager.number, reason))
-                self._gone(ManagerGone(manager.number, reason))
-            elif silent > self.suspect_after and manager.state is ManagerState.UP:
+        self._ticked_at = self._now
+        clock = self._clock
+        for manager in self.silence.lost(clock):
+            reason = f"it was silent for {clock - manager.heard:.0f} s"
+            self._commands.append(ManagerTimedOut(manager.number, reason))
+            self._gone(ManagerGone(manager.number, reason))
+        for manager in self.silence.quiet(clock):
+            if manager.state is ManagerState.UP:
                 self._move(manager, ManagerEvent.SILENT)
-                self._commands.append(ManagerSuspected(manager.number, silent))
+                self._commands.append(ManagerSuspected(manager.number, clock - manager.heard))
         self._clear_for_old_ones()
         if self.uneven:
-            for manager in list(self.places.behind.values()):
-                if self._now - manager.moved > STUCK_AFTER:
-                    manager.moved = self._now
-                    self._recall(manager)
-
-    def _forgive(self) -> None:
-        """Nobody was silent while nobody listened here."""
-        gap = self._now - self._ticked_at
-        self._ticked_at = self._now
-        if gap > AWAY:
-            for manager in self.managers.values():
-                manager.heard = min(self._now, manager.heard + gap)
+            for manager in self.places.stuck(clock - STUCK_AFTER):
+                manager.moved = clock
+                self._recall(manager)
 
     def _move(self, manager: Manager, event: ManagerEvent) -> None:
         self.places.remove(manager)
@@ -303,11 +327,17 @@ class Dispatcher(Book):
 
     def _ended(self, event: AttemptsEnded) -> None:
         manager = self.managers.get(event.manager)
-        attempts, outbox = self.attempts, self._results
+        attempts, ahead = self.attempts, self.ahead
+        outstanding = manager.outstanding if manager is not None else {}
+        number, box = -1, self.dropped
         for result in event.results:
-            key = (result.client, result.tid, result.attempt)
+            if result.client != number:
+                number = result.client
+                known = self.shares.get(number) is not None
+                box = self._results.setdefault(number, []) if known else self.dropped
+            key = (number, result.tid, result.attempt)
             attempt = attempts.get(key)
-            held = manager.outstanding.get(key) if manager is not None else None
+            held = outstanding.get(key)
             if held is not None:
                 self._release(held)
                 held.manager = None
@@ -315,20 +345,20 @@ class Dispatcher(Book):
                     self.durations.note(held.task.code, result.ended - result.started)
             if attempt is None or attempt.state is _ENDED:
                 self.ignored += 1
+                self.dropped.append(result)
                 continue
             if attempt.state is _QUEUED or attempt.state is _PARKED:
                 self._end_waiting(attempt, None)
             else:
                 self._end(attempt)
-            if self.shares.get(key[0]) is None:
-                continue
-            box = outbox.get(key[0])
-            if box is None:
-                outbox[key[0]] = [result]
-            else:
-                box.append(result)
+            box.append(result)
+            if ahead and box is not self.dropped and result.failure is None and not result.flaws:
+                ready = ahead.made(key[0], key[1], result.values)
+                if ready:
+                    self._submitted(TasksSubmitted(key[0], ready))
         if manager is not None:
-            manager.moved = manager.heard = self._now
+            manager.moved = self._clock
+            self.silence.heard(manager, self._clock)
             self._settle(manager)
 
     def _running(self, event: AttemptsRunning) -> None:
@@ -362,7 +392,7 @@ class Dispatcher(Book):
                 back.append(attempt)
         for attempt in reversed(back):
             self._requeue(attempt)
-        manager.moved = self._now
+        manager.moved = self._clock
         self._settle(manager)
 
     def _blobs_missing(self, event: BlobsMissing) -> None:

@@ -34,7 +34,7 @@ from shoal.graph.machine import GraphMachine
 from shoal.graph.states import TaskState
 from shoal.memoizing import Memoizer
 from shoal.options import PLAIN, TaskOptions
-from shoal.outcome import Failure, Held, Outcome, Raised, Woven
+from shoal.outcome import Failure, Held, Outcome, Packed, Payload, Raised, Woven
 from shoal.place import enter_body, forks, parent_task
 from shoal.record.log import LogWriter
 from shoal.timers import call_later
@@ -139,17 +139,34 @@ class Carrier(Owner):
                 waiting, failed = look_at(inputs) if inputs else ((), None)
                 self._log.append(
                     TaskSubmitted(
-                        time.time(), tid, call.label, executor.label, [value_id(f) for f in inputs], list(waiting),
-                        call.outputs, prepared.code, prepared.captures, prepared.arguments, call.resources, cell, parent,
+                        time.time(), tid, call.label, executor.label, [value_id(f) for f in inputs] if inputs else (),
+                        waiting, call.outputs, prepared.code, prepared.captures, prepared.arguments, call.resources, cell,
+                        parent,
                     )
                 )  # fmt: skip
                 budget = self._retries if options.retries is None else options.retries
-                self._carry_out(self._machine.handle(graph.TaskSubmitted(tid, waiting, failed, budget)), new=tid)
+                commands = self._machine.handle(graph.TaskSubmitted(tid, waiting, failed, budget))
+                if inputs or key is not None:
+                    self._carry_out(commands, new=tid)
+                    if waiting and not commands and key is None and not options.join:
+                        self._send_ahead(self._tasks[tid], tid, waiting)
+                else:  # nothing can stand in its way
+                    self._pressure.stuck = False
+                    executor.launch((Attempt(tid, 1, prepared, ()),))
                 entered = True
             finally:
                 if not entered:  # Ctrl-C comes at any line
                     self._take_back(tid)
         return future
+
+    def _send_ahead(self, task: Unfinished, tid: int, waiting: Sequence[int]) -> None:
+        """Let a task wait where its inputs are made, if all of them are made there."""
+        for source in map(self._tasks.get, waiting):
+            if source is None or source.executor is not task.executor or source.key is not None or source.options.join:
+                return
+            if not source.ahead and self._machine.attempt(source.future.tid) != 1:
+                return
+        task.ahead = task.executor.launch_ahead(Attempt(tid, 1, task.prepared, task.inputs))
 
     def _begin(self, tid: int, future: TaskFuture[Any], prepared: Any, options: TaskOptions) -> None:
         if options.paths != ("", ""):
@@ -180,18 +197,39 @@ class Carrier(Owner):
             for future in inputs
         ]
 
+    def hold(self, payload: Payload, label: str) -> TaskFuture[Any]:
+        """Enter a value that is there already, as a vertex of its own.
+
+        Args:
+            payload: the value.
+            label: its name in the graph.
+
+        Raises:
+            NoSession: the engine was closed.
+        """
+        with self._lock:
+            if self._closed is not None:
+                raise NoSession(f"this session has ended ({type(self._closed).__name__}); call shoal.load()")
+            tid = next(self._next_tid)
+            future = self._enter_stand_in(tid, label)
+            self.attempts_ended([Ended(tid, 1, (Packed(payload),))])
+        return future
+
     def _stand_in(self, foreign: Future[Any]) -> TaskFuture[Any]:
         tid = next(self._next_tid)
-        name = foreign.label if isinstance(foreign, ValueFuture) else "future"
-        future: TaskFuture[Any] = TaskFuture(self, tid, name)
-        self._tasks[tid] = Unfinished(future, None, None, PLAIN)
-        self._stand_ins += 1
-        self._log.append(TaskSubmitted(time.time(), tid, name, "", [], [], (), b"", b"", b""))
-        self._machine.handle(graph.TaskSubmitted(tid))
+        future = self._enter_stand_in(tid, foreign.label if isinstance(foreign, ValueFuture) else "future")
         if foreign.done() or is_orphan(foreign):
             self.attempts_ended([foreign_end(tid, foreign)])
         else:
             foreign.add_done_callback(lambda done: self.attempts_ended([foreign_end(tid, done)]))
+        return future
+
+    def _enter_stand_in(self, tid: int, label: str) -> TaskFuture[Any]:
+        future: TaskFuture[Any] = TaskFuture(self, tid, label)
+        self._tasks[tid] = Unfinished(future, None, None, PLAIN)
+        self._stand_ins += 1
+        self._log.append(TaskSubmitted(time.time(), tid, label, "", (), (), (), b"", b"", b""))
+        self._machine.handle(graph.TaskSubmitted(tid))
         return future
 
     # ------------------------------------------------------------------ carrying out the machine's commands
@@ -241,7 +279,11 @@ class Carrier(Owner):
         elif launches:
             for executor in dict.fromkeys(executor for executor, _ in launches):
                 executor.launch([attempt for its, attempt in launches if its is executor])
-        if len(tasks) == self._stand_ins:
+        self._tell_waiters()
+
+    def _tell_waiters(self) -> None:
+        """Tasks have ended: tell who waits for that; the lock is held."""
+        if len(self._tasks) == self._stand_ins:
             self._idle.notify_all()
         if self._pressure.held:
             self._pressure.let_go()
@@ -267,6 +309,8 @@ class Carrier(Owner):
         future = task.future
         if task.executor is None:
             self._stand_ins -= 1
+        elif task.ahead and command.state is not DONE:
+            task.executor.cancel(command.tid, 1)  # it may wait there still
         outcome: Outcome | None
         if command.state is DONE:
             outcome = _woven(task)

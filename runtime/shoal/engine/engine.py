@@ -41,6 +41,7 @@ class Engine(Carrier):
         """Take in attempts that are over."""
         self.memoizer.take_in(ended)
         handle, log = self._machine.handle, self._log.append
+        settled = False
         with self._lock:
             for end in ended:
                 task = self._tasks.get(end.tid)
@@ -49,6 +50,19 @@ class Engine(Carrier):
                 failure = end.failure
                 if failure is not None:
                     self._attempt_failed(end, task, failure)
+                    continue
+                values = end.values
+                if task.options is PLAIN and len(values) == 1 and type(values[0]) is Packed:
+                    # Nearly all are like this; most have nobody waiting for them.
+                    size = values[0].payload.nbytes()
+                    log(AttemptEnded(end.tid, end.attempt, "value", end.worker, end.started, end.ended, size))
+                    commands = handle(graph.AttemptSucceeded(end.tid, end.attempt, False))
+                    if len(commands) == 1:
+                        del self._tasks[end.tid]
+                        self._settle(task, values)
+                        settled = True
+                    else:
+                        self._carry_out(commands, end)
                     continue
                 size, flawed = 0, False
                 for value in end.values:
@@ -67,6 +81,8 @@ class Engine(Carrier):
                     fact = graph.AttemptSucceeded(end.tid, end.attempt, flawed)
                 log(AttemptEnded(end.tid, end.attempt, kind, end.worker, end.started, end.ended, size))
                 self._carry_out(handle(fact), end)
+            if settled:
+                self._tell_waiters()
 
     def _returned(self, end: Ended, task: Unfinished) -> graph.AttemptJoined | None:
         """The futures that the body of a join app returned, to wait for; None if it returned a plain value."""
@@ -153,6 +169,11 @@ class Engine(Carrier):
         """The name of an unfinished task's state; None once it is over."""
         state = self._machine.state(tid)
         return None if state is None else state.name.lower()
+
+    @property
+    def open_here(self) -> bool:
+        """Whether it takes tasks, in this process."""
+        return self._closed is None and self._birth == forks()
 
     def same_process(self) -> bool:
         """False in a child that was forked from the engine's process."""

@@ -31,6 +31,7 @@ class Unfinished(msgspec.Struct, gc=False):
         joined: what its function returned, with the futures in it, while it waits for these.
         sources: the futures that it joins.
         made: the tasks that its body has made.
+        ahead: its executor has it already, while its inputs are being made there.
     """
 
     future: TaskFuture[Any]
@@ -46,3 +47,4 @@ class Unfinished(msgspec.Struct, gc=False):
     joined: Any = None
     sources: Sequence[ValueFuture[Any]] = ()
     made: list[int] | None = None
+    ahead: bool = False

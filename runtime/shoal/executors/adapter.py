@@ -129,6 +129,10 @@ class Adapter:
             )  # fmt: skip
         return PreparedAdapterCall(prepare(call), call.function)
 
+    def launch_ahead(self, attempt: Attempt) -> bool:
+        """False: all is in one process, or in another engine's hands."""
+        return False
+
     def launch(self, attempts: Sequence[Attempt]) -> None:
         """Leave the attempts for the thread that submits."""
         with self._changed:
@@ -175,6 +179,8 @@ class Adapter:
 
     def lacks(self, resources: Resources) -> str:
         """It hands out no accelerators."""
+        if resources.ranks:
+            return f"{resources.ranks} ranks: executor '{self.label}' ({self.kind}) does not know about MPI"
         if resources.gpus:
             return f"{resources.gpus} gpus: executor '{self.label}' ({self.kind}) does not know about accelerators"
         return ""

@@ -69,7 +69,7 @@ def task_of(attempt: Attempt) -> Task:
     return Task(
         attempt.tid, attempt.attempt, snapshot.code, b"", snapshot.captures_blob or None, _plain(call.body),
         [Input(i.task, i.output, _plain(i.payload)) for i in inputs if i.payload is not None],
-        list(call.outputs), call.label, each=call.each,
+        call.outputs, call.label, each=call.each,
     )  # fmt: skip
 
 

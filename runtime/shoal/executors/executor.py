@@ -151,6 +151,16 @@ class Executor(Protocol):
         """
         ...
 
+    def launch_ahead(self, attempt: Attempt) -> bool:
+        """Take an attempt some of whose inputs are still being made, by attempts that were given to this executor before.
+
+        It is launched all the same once they have their values. Never blocks.
+
+        Returns:
+            Whether it was taken; else there is nothing to be gained here.
+        """
+        ...
+
     def launch(self, attempts: Sequence[Attempt]) -> None:
         """Run these attempts. Never blocks, never raises."""
         ...

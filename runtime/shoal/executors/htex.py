@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import zmq
+import msgspec
 
 from shoal.blocks.providers.local import LocalProvider
-from shoal.errors import ConfigurationError, PoolLost, PoolStartFailed, ShoalError
+from shoal.errors import ConfigurationError, LoanGone, PoolLost, ShoalError
+from shoal.executors.attaching import attach
 from shoal.executors.calling import outcome_of
-from shoal.executors.client import ClientLink
+from shoal.executors.claims import Claims
+from shoal.executors.client import ClientLink, Greeting
+from shoal.executors.embedded import EmbeddedPool, pidfd_of, plain, who
 from shoal.executors.executor import Attempt, Call, Ended, Sink
+from shoal.executors.lending import SHARED_MEMORY, Lender
 from shoal.executors.nodes import NodeSize, node_of
-from shoal.executors.packing import PreparedPoolCall, far, needs_packing, pack_inputs, prepare
+from shoal.executors.packing import (
+    PreparedPoolCall,
+    far,
+    inputs_so_far,
+    may_go_ahead,
+    needs_packing,
+    pack_inputs,
+    prepare,
+)
+from shoal.executors.recovery import Recovery
+from shoal.executors.workers import WorkerOptions
 from shoal.links import dial
 from shoal.memo.jobs import JobThread
 from shoal.outcome import Failure, Packed, Raised
-from shoal.pool.connection import Connection, read_connection, remove_connection
-from shoal.pool.start import make_spec, spawn_pool, stderr_tail
+from shoal.pool.start import INTERFACE_FIX, make_spec, names_interface, on_interface, stderr_tail
 from shoal.resources import Resources, as_bytes
 from shoal.serialize import Snapshot, pack
-from shoal.spec import Spec
 from shoal.wire.messages import (
     Blob,
     Cancel,
+    Goodbye,
     Input,
     Output,
     PoolStatus,
+    Result,
     Results,
+    Returned,
     Running,
     Scale,
     Shutdown,
@@ -51,11 +64,14 @@ _INLINE_CAPTURES = 4096
 _MOST_WORKERS = 1024
 """Workers of one node; each is a process."""
 
+_AHEAD: Any = object()
+"""In the place of inputs: those that are there by the time that the message is made, and references for the others."""
+
 _PLENTY = 8
 """Outstanding attempts for each worker from which on messages are gathered rather than sent at once."""
 
 
-class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
+class HighThroughputExecutor(WorkerOptions, frozen=True, tag="htex"):
     """Workers in processes, on this host or on blocks of a batch system, over ZeroMQ.
 
     Args:
@@ -66,7 +82,17 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
         gpus_per_node: accelerators of a node that tasks may take; default: those that it has.
         provider: where blocks come from.
         pool: the name of a running pool to attach to; default: a pool of its own, which ends with the session.
+        create: whether the pool of that name is started if none is running, with what is said here of provider and nodes. It
+            lasts until it is stopped. Of several that ask at once, one starts it and all attach to it.
         start_timeout: seconds that the pool may take to answer before its tasks fail.
+        address: the IPv4 address of an interface of this host where the pool listens for its managers, encrypted, so that blocks
+            can be on other hosts; default: only blocks on this host reach it.
+        restarts: how often a pool of its own is started again when its process dies, within a minute and without a result in
+            between; what had not begun there is sent again, the rest is lost by name. 0: never.
+        shared_memory: bytes of large arguments (or a text such as ``"4 GB"``) that wait in memory which workers of this host
+            read, at most; what is more, or goes to other hosts, travels in messages. 0 does without.
+
+    What its workers get, and how they end, is said by the options of :class:`~shoal.executors.workers.WorkerOptions`.
     """
 
     label: str = "htex"
@@ -76,6 +102,10 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
     provider: LocalProvider = LocalProvider()
     pool: str | None = None
     start_timeout: float = 30.0
+    restarts: int = 3
+    shared_memory: int | str = SHARED_MEMORY
+    address: str | None = None
+    create: bool = False
 
     def check(self) -> None:
         """A label that can be read, positive numbers; a running pool has its provider already."""
@@ -84,41 +114,56 @@ class HighThroughputExecutor(Spec, frozen=True, tag="htex"):
         many = f"use 1 to {_MOST_WORKERS}, or None for one a core"
         self.require(workers is None or 1 <= workers <= _MOST_WORKERS, "max_workers_per_node", many)
         self.require(self.start_timeout > 0, "start_timeout", "use a number of seconds above 0")
+        as_bytes("shared_memory", self.shared_memory)
+        self.require(self.restarts >= 0, "restarts", "use a whole number, or 0 for never")
         memory = self.memory_per_node
         some = "use a number of bytes above 0 or a text such as '16 GB', or None for what a node has"
         field = f"{type(self).__name__}.memory_per_node"
         self.require(memory is None or as_bytes(field, memory) > 0, "memory_per_node", some)
         gpus = self.gpus_per_node
         self.require(gpus is None or gpus >= 0, "gpus_per_node", "use 0 or more, or None for those that a node has")
+        both = gpus is None or self.gpus() in (None, gpus)
+        self.require(both, "gpus_per_node", "leave it out: accelerators says how many there are")
+        self.check_workers()
+        self.require(self.address is None or names_interface(self.address), "address", INTERFACE_FIX)
+        self.require(not self.create or self.pool is not None, "create", "give the pool a name, too: pool=...")
         if self.pool is not None:
-            for name in ("max_workers_per_node", "memory_per_node", "gpus_per_node"):
-                self.require(getattr(self, name) is None, name, f"leave it out: pool '{self.pool}' has its own")
-            self.require(self.provider == LocalProvider(), "provider", f"leave it out: pool '{self.pool}' has its own")
+            for name in ("max_workers_per_node", "memory_per_node", "gpus_per_node", "address"):
+                own = self.create or getattr(self, name) is None
+                self.require(
+                    own, name, f"leave it out: pool '{self.pool}' has its own (create=True starts one with it)"
+                )
+            for option in msgspec.structs.fields(WorkerOptions):
+                own = self.create or getattr(self, option.name) == option.default
+                self.require(
+                    own, option.name, f"leave it out: pool '{self.pool}' has its own (create=True starts one with it)"
+                )
+            own = self.create or self.provider == LocalProvider()
+            self.require(
+                own, "provider", f"leave it out: pool '{self.pool}' has its own (create=True starts one with it)"
+            )
 
     def build(self) -> PoolExecutor:
         """The executor that this describes."""
         return PoolExecutor(self)
 
 
-class PoolExecutor:
+class PoolExecutor(Recovery):
     """The executor behind :class:`HighThroughputExecutor`."""
 
     kind = "pool"
     keeps_walltime = True
 
     def __init__(self, spec: HighThroughputExecutor) -> None:
-        self.label = spec.label
+        super().__init__(spec.label)
         self._spec = spec
-        self._sink: Sink
-        self._link: ClientLink
-        self._process: subprocess.Popen[bytes] | None = None
-        self.connection: Connection
-        # an attempt stays here, with what it needs, until it is answered: the registry of who waits
-        self._outstanding: dict[tuple[int, int], PreparedPoolCall] = {}
         self._snapshots: weakref.WeakValueDictionary[bytes, Snapshot] = weakref.WeakValueDictionary()
-        self._sent: set[bytes] = set()
+        self._ahead: dict[tuple[int, int], Attempt | None] = {}
+        """Attempts that wait in the pool for values, until they are launched here; None for one that has ended before that."""
+        self._unlent: set[tuple[int, int]] = set()
+        """Attempts that could not read what was lent to them, and get it in the message."""
+        self._lender = Lender(0)
         self._slots = (spec.max_workers_per_node or len(os.sched_getaffinity(0))) * max(1, spec.provider.init_blocks)
-        self._closed = False
         self._node = NodeSize()
         self._packing = JobThread(f"shoal-packing-{spec.label}")
 
@@ -134,61 +179,69 @@ class PoolExecutor:
         Raises:
             PoolNotFound: no pool of that name to attach to.
             PoolStartFailed: the process cannot be started.
+            VersionMismatch: the pool of that name is of another version.
         """
         self._sink = sink
         spec = self._spec
         if spec.pool is None:
-            self._process, self.connection = spawn_pool(
-                make_spec(
-                    f"{_plain(spec.label)}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
-                    spec.provider,
-                    max_workers_per_node=spec.max_workers_per_node,
-                    memory_per_node=spec.memory_per_node,
-                    gpus_per_node=spec.gpus_per_node,
-                    owner=_who(),
-                    folder=folder / _plain(spec.label),
-                )
+            described = make_spec(
+                f"{plain(spec.label)}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+                spec.provider,
+                max_workers_per_node=spec.max_workers_per_node,
+                memory_per_node=spec.memory_per_node,
+                gpus_per_node=spec.gpus() if spec.gpus_per_node is None else spec.gpus_per_node,
+                owner=who(),
+                folder=folder / plain(spec.label),
             )
+            described = msgspec.structs.replace(described, rules=spec.rules())
+            if spec.address is not None:
+                described = on_interface(described, spec.address)
+            self._pool = EmbeddedPool(described, spec.restarts)
+            self.connection = self._pool.connection
         else:
-            self.connection = read_connection(spec.pool)
+            self.connection = attach(spec, spec.pool)
         self._node = node_of(self.connection, here=spec.pool is None)
-        self._link = ClientLink(
-            dial(zmq.Context.instance(), self.connection.clients),
-            self.connection.name,
-            (uuid.uuid4().hex, _who()),
-            self,
-            process=_pidfd(self.connection),
-            patience=spec.start_timeout,
-            post_mortem=self._post_mortem,
-        )
+        self._lender = Lender(as_bytes("shared_memory", spec.shared_memory) if self._pool is not None else 0)
+        self._link = self._dial()
+        self._stands.set()
         self._link.start()
 
     def prepare(self, call: Call) -> PreparedPoolCall:
         """Pickle the arguments and look at the captured variables, now."""
-        return prepare(call)
+        return prepare(call, self._lender.place if self._link.lends else None)
+
+    def launch_ahead(self, attempt: Attempt) -> bool:
+        """Send an attempt to wait in the pool for values that are made there: they need not come here first."""
+        if self._pool is None or self._over is not None or not may_go_ahead(attempt.inputs):
+            return False
+        with self._turn:
+            self._ahead[attempt.tid, attempt.attempt] = attempt
+            self._link.put(((attempt, _AHEAD),))
+        return True
 
     def launch(self, attempts: Sequence[Attempt]) -> None:
         """Give the attempts to the link's thread."""
-        if self._link.over is not None:
-            self._fail(attempts, self._link.over)
+        if self._over is not None:
+            self._fail(attempts, self._over)
             return
-        ready = []
-        for attempt in attempts:
-            self._outstanding[attempt.tid, attempt.attempt] = attempt.prepared
-            if attempt.inputs and any(map(needs_packing, attempt.inputs)):
-                # packing runs users' code: not here, not on the link's thread, and not behind a callback that takes long
-                self._packing.put(self._pack, attempt)
+        if self._spoilt:
+            attempts = self._unspoilt(attempts)
+        with self._turn:
+            if len(attempts) == 1 and not attempts[0].inputs:
+                self._put_one(attempts[0])
             else:
-                ready.append((attempt, None))
-        self._link.put(ready)
-        over: ShoalError | None = self._link.over
+                self._put(self._not_ahead(attempts) if self._ahead else attempts)
+        over: ShoalError | None = self._over
         if over is not None:  # it ended meanwhile: what it did not see is answered here
-            self.lost(over)
+            self._give_up(over)
 
     def cancel(self, tid: int, attempt: int) -> bool:
         """Ask the pool to end an attempt; one that runs is interrupted, and its worker replaced."""
-        if self._outstanding.pop((tid, attempt), None) is not None and self._link.over is None:
-            self._link.order(Cancel([(0, tid, attempt)]))
+        with self._turn:
+            ahead = self._ahead.pop((tid, attempt), None)
+            waited = self._outstanding.pop((tid, attempt), None) or ahead
+            if waited is not None and self._link.over is None:
+                self._link.order(Cancel([(0, tid, attempt)]))
         return True
 
     def outstanding(self) -> int:
@@ -197,7 +250,7 @@ class PoolExecutor:
 
     def usable(self) -> bool:
         """Until its pool is gone."""
-        return self._link.over is None
+        return self._over is None
 
     def slots(self) -> int:
         """Workers expected of the blocks asked for at the start."""
@@ -217,7 +270,7 @@ class PoolExecutor:
             PoolUnreachable: no answer came.
             PoolLost: the pool is gone.
         """
-        return self._link.ask(StatusRequest, timeout)
+        return self._asked(StatusRequest, timeout)
 
     def scale(self, blocks: int) -> None:
         """Aim at this many blocks; the pool keeps within the provider's ``min_blocks`` and ``max_blocks``.
@@ -228,17 +281,30 @@ class PoolExecutor:
         asked: object = blocks  # whatever the caller wrote
         if not isinstance(asked, int) or not 0 <= asked < 1 << 31:
             raise ConfigurationError(f"{self.label}.scale", blocks, "use a whole number of blocks, 0 or more")
-        self._link.ask(lambda ticket: Scale(ticket, blocks), 5.0)
+        self._asked(lambda ticket: Scale(ticket, blocks), 5.0)
+
+    def claims(self, session: str) -> Claims:
+        """Take over another session of its pool, whose client is gone.
+
+        Args:
+            session: its id; ``status().sessions`` lists those whose clients are away.
+
+        Raises:
+            PoolUnreachable: the pool does not answer.
+            SessionInUse: the session's own client is connected.
+        """
+        return Claims(self.connection, session)
 
     def close(self) -> None:
         """Leave the pool; an embedded one is told to end, and ended if it does not."""
-        self._closed = True
+        with self._turn:
+            self._closed = True
+            link = self._link
         self._packing.close(0.0)
-        embedded = self._process is not None
-        told = self._link.close(Shutdown("the session ended") if embedded else None)
-        if self._process is not None:
-            _wait_or_kill(self._process, 10.0 if told else 0.0)
-            remove_connection(self.connection)
+        told = link.close(Shutdown("the session ended") if self._pool is not None else Goodbye(self.keep_on_close))
+        if self._pool is not None:
+            self._pool.close(10.0 if told else 0.0)
+        self._lender.close()
 
     # ------------------------------------------------------------------ Listener, on the link's thread
 
@@ -246,10 +312,16 @@ class PoolExecutor:
         """The message of an attempt, with the blobs that the pool has not had from us."""
         (tid, number, prepared, sources), inputs = item
         key = (tid, number)
-        if key not in self._outstanding:
+        if key not in self._outstanding and (inputs is not _AHEAD or key not in self._ahead):
             return None  # dropped before it left
+        if inputs is _AHEAD:
+            inputs = inputs_so_far(sources, self._lender if self._link.lends else None)
         if inputs is None:
-            inputs = pack_inputs(sources) if sources else []
+            inputs = pack_inputs(sources, self._lender if self._link.lends else None) if sources else []
+        body = prepared.body
+        if self._unlent and key in self._unlent:
+            body = Lender.plain(body)
+            inputs = [Input(i.task, i.output, i.payload and Lender.plain(i.payload)) for i in inputs]
         snapshot: Snapshot = prepared.snapshot
         inline = snapshot.captures_blob if len(snapshot.captures_blob) <= _INLINE_CAPTURES else None
         by_digest = b"" if inline is not None else snapshot.captures
@@ -258,8 +330,9 @@ class PoolExecutor:
             blobs = self._new_blobs(snapshot, by_digest)
         needs = prepared.resources
         task = Task(
-            tid, number, snapshot.code, by_digest, inline or None, prepared.body, inputs, list(prepared.outputs),
+            tid, number, snapshot.code, by_digest, inline or None, body, inputs, prepared.outputs,
             prepared.label, needs.cores, needs.priority, prepared.walltime, needs.memory, needs.gpus, prepared.each,
+            lend=self._link.lends, ranks=needs.ranks,
         )  # fmt: skip
         return task, blobs
 
@@ -275,17 +348,70 @@ class PoolExecutor:
         """Attempts ended."""
         outstanding = self._outstanding
         ended = []
+        if self._pool is not None:
+            self._pool.worked()
         for result in message.results:
-            if outstanding.pop((result.tid, result.attempt), None) is None:
-                continue
-            values: list[Packed | Failure] = [Packed(payload) for payload in result.values]
-            for index, flaw in result.flaws:
-                values[index] = flaw
+            values, failure = result.values, result.failure
+            if failure is None and len(values) == 1 and type(values[0].head) is bytes and not values[0].buffers:
+                key = (result.tid, result.attempt)
+                if outstanding.pop(key, None) is None and not self._answered_ahead(key):
+                    continue
+                opened: Sequence[Packed | Failure] = (Packed(values[0]),)
+                if result.flaws:
+                    opened = (result.flaws[0][1],)
+            else:
+                found = self._open(result)
+                if found is None:
+                    continue
+                opened, failure = found
             ended.append(
-                Ended(result.tid, result.attempt, values, result.failure, result.worker, result.started, result.ended)
+                Ended(result.tid, result.attempt, opened, failure, result.worker, result.started, result.ended)
             )
         if ended:
             self._sink.attempts_ended(ended)
+
+    def _open(self, result: Result) -> tuple[Sequence[Packed | Failure], Failure | None] | None:
+        """The values of a result, borrowed where they are lent; None if nobody waits for it, or it is to run once more."""
+        key = (result.tid, result.attempt)
+        launched = self._outstanding.pop(key, None)
+        attempt = launched or self._answered_ahead(key)
+        failure = result.failure
+        try:  # also what nobody waits for: it must be given back
+            values: list[Packed | Failure] = [Packed(self._lender.take_in(payload)) for payload in result.values]
+        except LoanGone as error:
+            failure, values = Failure.of(error, pack(error).head, lost=True), []
+        if attempt is None:
+            return None
+        if failure is not None and not failure.lost and key not in self._unlent and Lender.is_gone(failure.type_name):
+            # It has not begun, since its arguments could not be read: once more, with what was lent in the message.
+            self._unlent.add(key)
+            with self._turn:
+                if launched is not None:
+                    self._put([attempt])
+                else:
+                    self._ahead.pop(key, None)  # as if it had not been sent: it is launched when its inputs are here
+            return None
+        self._unlent.discard(key)
+        if values:
+            for index, flaw in result.flaws:
+                values[index] = flaw
+        return values, failure
+
+    def _answered_ahead(self, key: tuple[int, int]) -> Attempt | None:
+        """An attempt has ended before its inputs have come here; None if nobody waits for it."""
+        attempt = self._ahead.get(key)
+        if attempt is not None:
+            self._ahead[key] = None  # it is launched any moment, when what came before it in this message is taken in
+        return attempt
+
+    def returned(self, message: Returned) -> None:
+        """Attempts that were sent ahead lack values which had left the pool already: they go with them once launched."""
+        with self._turn:
+            back = [(a, None) for _, tid, n in message.attempts if (a := self._outstanding.get((tid, n))) is not None]
+            for _, tid, number in message.attempts:
+                self._ahead.pop((tid, number), None)
+            if back:
+                self._link.put(back)
 
     def running(self, message: Running) -> None:
         """Attempts run."""
@@ -304,8 +430,8 @@ class PoolExecutor:
         """Blobs that the pool has forgotten: those of outstanding attempts are all still here."""
         wanted = set(digests)
         found: dict[bytes, Blob] = {}
-        for prepared in list(self._outstanding.values()):
-            snapshot = prepared.snapshot
+        for attempt in list(self._outstanding.values()):
+            snapshot = attempt.prepared.snapshot
             for digest, blob in ((snapshot.code, snapshot.code_blob), (snapshot.captures, snapshot.captures_blob)):
                 if digest in wanted:
                     found[digest] = Blob(digest, far(blob))
@@ -313,29 +439,68 @@ class PoolExecutor:
                 break
         return list(found.values())
 
-    def lost(self, error: ShoalError) -> None:
-        """The pool is gone: everything outstanding is answered."""
-        while self._outstanding:
-            try:
-                (tid, number), _ = self._outstanding.popitem()
-            except KeyError:
-                break
-            self._answer(Ended(tid, number, (), Failure.of(error, pack(error).head, lost=True), final=True))
-        if not self._closed:
-            self._sink.reported(self.label, str(error))
-
     # ------------------------------------------------------------------ inside
+
+    def _dial(self, resume: bool = False) -> ClientLink:
+        return ClientLink(
+            dial(self.connection.clients),
+            self.connection.name,
+            Greeting(self.session, who(), resume, self._lender.probe()),
+            self,
+            process=pidfd_of(self.connection),
+            patience=self._spec.start_timeout,
+            post_mortem=self._post_mortem,
+        )
+
+    def _not_ahead(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Those that the pool does not have already."""
+        there = []
+        for attempt in attempts:
+            key = (attempt.tid, attempt.attempt)
+            if key not in self._ahead:
+                there.append(attempt)
+                continue
+            self._outstanding[key] = attempt  # first: its end may come at any moment
+            if self._ahead.pop(key) is None:
+                del self._outstanding[key]  # it has ended already
+        return there
+
+    def _put_one(self, attempt: Attempt) -> None:
+        outstanding = self._outstanding
+        outstanding[attempt.tid, attempt.attempt] = attempt
+        if len(outstanding) == 1:
+            self._link.put_alone((attempt, None))
+        else:
+            self._link.put(((attempt, None),))
+
+    def _put(self, attempts: Iterable[Attempt]) -> None:
+        ready = []
+        for attempt in attempts:
+            key = (attempt.tid, attempt.attempt)
+            self._outstanding[key] = attempt
+            if attempt.inputs and any(map(needs_packing, attempt.inputs)):
+                # packing runs users' code: not here, not on the link's thread, and not behind a callback that takes long
+                self._in_packing.add(key)
+                self._packing.put(self._pack, attempt)
+            else:
+                ready.append((attempt, None))
+        if len(ready) == 1 == len(self._outstanding):
+            self._link.put_alone(ready[0])
+        else:
+            self._link.put(ready)
 
     def _pack(self, attempt: Attempt) -> None:
         """Pack the values that were made in this process, on a thread of its own."""
-        packed = outcome_of(lambda: pack_inputs(attempt.inputs))
+        packed = outcome_of(lambda: pack_inputs(attempt.inputs, self._lender if self._link.lends else None))
         if isinstance(packed, Raised):
+            self._in_packing.discard((attempt.tid, attempt.attempt))
             self._answer(Ended(attempt.tid, attempt.attempt, (), packed, final=True))
             return
-        self._link.put([(attempt, packed.object)])
-        over: ShoalError | None = self._link.over
-        if over is not None:
-            self.lost(over)
+        with self._turn:
+            self._in_packing.discard((attempt.tid, attempt.attempt))
+            self._link.put([(attempt, packed.object)])
+        if self._over is not None:
+            self._give_up(self._over)
 
     def _answer(self, ended: Ended) -> None:
         self._outstanding.pop((ended.tid, ended.attempt), None)
@@ -356,38 +521,6 @@ class PoolExecutor:
     def _post_mortem(self) -> ShoalError:
         """Why the pool's process ended, for those whose tasks it held."""
         name, tail = self.connection.name, stderr_tail(self.connection.folder)
-        if self._process is None:
+        if self._pool is None:
             return PoolLost(name, "its process ended", tail)
-        code = self._process.wait()
-        reason = f"its process ended with exit code {code}" if code >= 0 else f"its process was ended by signal {-code}"
-        return PoolLost(name, reason, tail) if self._link.welcomed else PoolStartFailed(name, reason, tail)
-
-
-def _plain(label: str) -> str:
-    """A label as part of a pool's name and of a folder's."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", label).strip("-_")[:20] or "pool"
-
-
-def _who() -> str:
-    """This client's name for people: the script, or the notebook's kernel."""
-    name = os.environ.get("JPY_SESSION_NAME") or sys.argv[0]
-    return Path(name).name or "python"
-
-
-def _pidfd(connection: Connection) -> int:
-    """A descriptor that is readable once the pool's process has ended; -1 if it runs on another host."""
-    if connection.host != os.uname().nodename:
-        return -1
-    try:
-        return os.pidfd_open(connection.pid)
-    except OSError:
-        return -1
-
-
-def _wait_or_kill(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Wait for a pool that was told to end. Killing its process ends its managers and workers too."""
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return self._pool.post_mortem(self._link.welcomed)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from hashlib import blake2b as _blake2b
 from typing import Any
 
 import msgspec
 
 from shoal.executors.executor import Call
-from shoal.futures import TaskFuture, ValueFuture
+from shoal.executors.lending import Lender
+from shoal.futures import DataFuture, TaskFuture, ValueFuture
 from shoal.outcome import Held, Packed, Payload
 from shoal.resources import Resources
 from shoal.serialize import Snapshot, pack, pack_call
@@ -18,10 +19,10 @@ from shoal.task import WHOLE
 from shoal.wire.frames import outside
 from shoal.wire.messages import Input
 
-__all__ = ["PreparedPoolCall", "far", "needs_packing", "pack_inputs", "prepare"]
+__all__ = ["PreparedPoolCall", "far", "inputs_so_far", "may_go_ahead", "needs_packing", "pack_inputs", "prepare"]
 
-_DIGEST_ARGUMENTS = 64 * 1024
-"""Arguments up to this many bytes are digested for the log."""
+_DIGEST_ARGUMENTS = 15 * 1024
+"""Arguments up to this many bytes are digested for the log; they travel inline."""
 
 _ONE_CORE = Resources()
 
@@ -42,34 +43,70 @@ class PreparedPoolCall(msgspec.Struct, gc=False):
     each: bool
 
 
-def prepare(call: Call) -> PreparedPoolCall:
+def prepare(call: Call, place: Callable[[Any], Any] | None = None) -> PreparedPoolCall:
     """Pickle a call's arguments, then look at its function: in this order, see :mod:`shoal.serialize`.
+
+    Args:
+        call: the call.
+        place: see :func:`shoal.serialize.pack_call`.
 
     Raises:
         NotPicklable: an argument or a captured variable cannot travel.
     """
-    body, futures = pack_call(call.args, call.kwargs, call.label, call.image.parameters)
+    _, image, args, kwargs, label, outputs, resources, walltime, each = call
+    body, futures = pack_call(args, kwargs, label, image.parameters, place)
     head = body.head
-    small = len(head) <= _DIGEST_ARGUMENTS and not body.buffers
-    arguments = hashlib.blake2b(head, digest_size=16).digest() if small else b""
-    snapshot = call.image.snapshot()
+    arguments = b""
+    if not body.buffers and type(head) is bytes and len(head) <= _DIGEST_ARGUMENTS:
+        arguments = _blake2b(head, digest_size=16).digest()
+    else:
+        body = outside(body)
+    snapshot = image.snapshot()
     return PreparedPoolCall(
-        futures or (), snapshot.code, snapshot.captures, arguments, outside(body), snapshot, call.label, call.outputs,
-        call.resources or _ONE_CORE, call.walltime, call.each,
+        futures or (), snapshot.code, snapshot.captures, arguments, body, snapshot, label, outputs,
+        resources or _ONE_CORE, walltime, each,
     )  # fmt: skip
 
 
-def pack_inputs(sources: Sequence[ValueFuture[Any]]) -> list[Input]:
+def pack_inputs(sources: Sequence[ValueFuture[Any]], lender: Lender | None = None) -> list[Input]:
     """The values of an attempt's inputs, packed.
+
+    Args:
+        sources: the inputs.
+        lender: of the pool that they go to; without one, nothing is lent on.
 
     Raises:
         NotPicklable: a value that was made in this process cannot travel.
         ResultUnreadable: one cannot be read.
     """
     return [
-        Input(source.tid, WHOLE if _has_outputs(source) else getattr(source, "index", 0), _payload(source))
+        Input(source.tid, WHOLE if _has_outputs(source) else getattr(source, "index", 0), _payload(source, lender))
         for source in sources
     ]
+
+
+def inputs_so_far(sources: Sequence[ValueFuture[Any]], lender: Lender | None = None) -> list[Input]:
+    """The same while some values are still being made in the pool: there, the payload is None.
+
+    Raises:
+        ResultUnreadable: a value cannot be read.
+    """
+    return [
+        Input(
+            source.tid,
+            getattr(source, "index", 0),
+            _payload(source, lender) if type(source.outcome) is Packed else None,
+        )
+        for source in sources
+    ]
+
+
+def may_go_ahead(sources: Sequence[ValueFuture[Any]]) -> bool:
+    """Whether all of these are such that a pool can fill in their values: one output each, and what is there is packed."""
+    return not any(
+        isinstance(source, DataFuture) or _has_outputs(source) or (source.done() and type(source.outcome) is not Packed)
+        for source in sources
+    )
 
 
 def _has_outputs(source: ValueFuture[Any]) -> bool:
@@ -81,13 +118,13 @@ def needs_packing(source: ValueFuture[Any]) -> bool:
     return type(source.outcome) is not Packed
 
 
-def _payload(source: ValueFuture[Any]) -> Payload:
+def _payload(source: ValueFuture[Any], lender: Lender | None) -> Payload:
     if isinstance(source, TaskFuture) and source.outputs:
         return outside(pack(source.result(), what=f"the result of {source.describe()}"))
     value = source.outcome
     assert isinstance(value, Packed | Held), "an attempt is launched when its inputs have their values"
     if isinstance(value, Packed):
-        return value.payload
+        return Lender.plain(value.payload) if lender is None else lender.as_input(value.payload)
     return outside(pack(value.object, what=f"the result of {source.describe()}"))
 
 

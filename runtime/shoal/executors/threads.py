@@ -109,6 +109,10 @@ class Threads:
             raise ConfigurationError("walltime", call.walltime, fix)
         return PreparedThreadCall(call)
 
+    def launch_ahead(self, attempt: Attempt) -> bool:
+        """False: all is in one process, or in another engine's hands."""
+        return False
+
     def launch(self, attempts: Sequence[Attempt]) -> None:
         """Queue the attempts on the threads, of which there are as many as are needed."""
         with self._lock:
@@ -169,6 +173,8 @@ class Threads:
         """Threads have the cores of this process, and know of no accelerators."""
         if resources.gpus:
             return f"{resources.gpus} gpus: threads have none to give"
+        if resources.ranks:
+            return f"{resources.ranks} ranks: MPI tasks run on pools"
         if resources.cores > self._max:
             return f"{resources.cores:g} cores: it has {self._max} threads"
         return ""

@@ -15,8 +15,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import CoroutineType
 from typing import Any, TypeVar
 
-from shoal.errors import ShoalError, TaskUnreadable
+from shoal.errors import ShoalError
 from shoal.node.called import awaited
+from shoal.node.missing import located, unreadable
 from shoal.outcome import Failure, Payload, split_outputs
 from shoal.place import task_on_this_thread
 from shoal.serialize import Rebuilder, pack, pack_failure, unpack, unpack_call
@@ -83,12 +84,12 @@ def _execute(task: Task, code: bytes | None, function: Callable[..., Any] | None
     label = task.label or "the task"
     built, error = _guarded(lambda: _rebuilt(task, code, function))
     if error is not None:
-        return [], pack_failure(error if isinstance(error, ShoalError) else _unreadable(task, error)), []
+        return [], pack_failure(error if isinstance(error, ShoalError) else unreadable(task, error)), []
     function, args, kwargs = built
     if task.each:
         return _each(function, args[0], kwargs, label)
     values, error = _guarded(lambda: _packed(_finish(function(*args, **kwargs)), task.outputs, label))
-    return ([], pack_failure(error), []) if error is not None else (values, None, [])
+    return ([], pack_failure(located(error)), []) if error is not None else (values, None, [])
 
 
 def _each(
@@ -140,10 +141,3 @@ def _packed(value: Any, outputs: Sequence[str], label: str) -> list[Payload]:
         return [pack(value, what=f"the result of {label}")]
     items = split_outputs(value, outputs, label)
     return [pack(item, what=f"output '{name}' of {label}") for name, item in zip(outputs, items, strict=True)]
-
-
-def _unreadable(task: Task, error: BaseException) -> TaskUnreadable:
-    described = f"task {task.tid} ({task.label})" if task.label else f"task {task.tid}"
-    found = TaskUnreadable(described, f"{type(error).__name__}: {error}")
-    found.__cause__ = error
-    return found.with_traceback(error.__traceback__)

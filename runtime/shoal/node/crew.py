@@ -1,4 +1,4 @@
-"""The workers of a manager: starting them, feeding them, and telling what became of them.
+"""The workers of a manager: feeding them, and telling what became of them.
 
 Besides its own end of a worker's link, a manager keeps a copy of the worker's end. So it can take back packets which the
 worker has not received, and, since the copy outlives the worker, it knows exactly what a dead worker had not begun.
@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import mmap
 import os
-import resource
 import signal
 import socket
-import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from shoal.errors import ShoalError
 from shoal.node import packets
-from shoal.node.kin import VARIABLE
-from shoal.node.page import BEGUN, DONE, MARK, READ, SIGNAL, TARGET
+from shoal.node.gear import Grant
+from shoal.node.page import BEGUN, DONE, LENGTH, MARK, OUTFIT, OUTFITTED, READ, SIGNAL, TARGET, TRACE
+from shoal.node.usage import quick_use
 from shoal.wire.frames import Codec
 from shoal.wire.messages import Blob, Message, Task, Tasks
 
-__all__ = ["Ending", "Key", "WorkerHandle", "raise_file_limit", "start_worker"]
-
-_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+__all__ = ["Ending", "Exit", "Key", "WorkerHandle"]
 
 Key = tuple[int, int, int]
 
 TAIL = 4096
 """Bytes of a worker's log that are shown when it does not start."""
+
+STACKS = 1 << 16
+"""Bytes that are looked at for it; stacks that were asked for stand there, too."""
+
+TRACE_LINES = 20
+"""Lines of the stack of a crash that are shown; the innermost calls come first."""
+
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+_FATAL = "Fatal Python error"
 
 
 @dataclass
@@ -40,13 +47,38 @@ class Ending:
 
     Args:
         key: the attempt.
-        walltime: whether it ran into its walltime; else it was cancelled.
+        error: why; None if it was cancelled.
         kill_at: when the worker is ended by force, on a steady clock.
+        lost: whether the attempt counts as lost, so that it may be run again elsewhere.
     """
 
     key: Key
-    walltime: bool
+    error: ShoalError | None
     kill_at: float
+    lost: bool = False
+
+
+class Exit(NamedTuple):
+    """How a worker's process ended.
+
+    Args:
+        code: its exit code; ``-n`` if signal n ended it.
+        peak: bytes of memory that it had at most.
+        trace: the stack that Python wrote as it crashed; empty if it did not.
+    """
+
+    code: int
+    peak: int
+    trace: str = ""
+
+    def __str__(self) -> str:
+        """``exit code 1``, ``signal 9 (SIGKILL)``."""
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        try:
+            return f"signal {-self.code} ({signal.Signals(-self.code).name})"
+        except ValueError:
+            return f"signal {-self.code}"
 
 
 class WorkerHandle:
@@ -56,18 +88,35 @@ class WorkerHandle:
         index: its place, 0 to slots - 1.
         pid: the process.
         links: the manager's end of the link, and a copy of the worker's end.
-        page: the page on which the worker notes what it has begun, see :mod:`shoal.node.page`.
+        page: the memory on which the worker notes what it has begun, see :mod:`shoal.node.page`, and its file.
         pipes: where its stdout and its stderr are read.
         log: the path of its log, and a descriptor that appends to it.
         birth: when it was started, on a steady clock, and the name that its descendants carry.
     """
+
+    special: bool = False
+    """Whether what it has needs more than a worker, or this is the last that it gets: see ``Bench.settle``."""
+    grant: Grant | None = None
+    """What its attempt holds besides a worker."""
+    devices: tuple[str, ...] = ()
+    """The accelerators that it has been given in its life."""
+    memory: tuple[int, int] = (0, 0)
+    """The bytes that its attempt may take, 0 if it does not say, and those that it had before it got the attempt."""
+    left: int = 0
+    """Attempts after which it is to be replaced; 0 for no limit."""
+    last: bool = False
+    """Whether it has the last attempts that it gets; its successor has been asked for."""
+    retired: bool = False
+    """Whether it is to end since it gets nothing more."""
+    retired_at: float = 0.0
+    """When it was told so, on a steady clock; 0.0 if it was not."""
 
     def __init__(
         self,
         index: int,
         pid: int,
         links: tuple[socket.socket, socket.socket],
-        page: mmap.mmap,
+        page: tuple[mmap.mmap, int],
         pipes: tuple[int, int],
         log: tuple[Path, int],
         birth: tuple[float, str],
@@ -78,6 +127,8 @@ class WorkerHandle:
         self.link, self._twin = links
         self.pipes = pipes
         self.born, self.name = birth
+        self.arena = -1
+        """The file of the values that it lends; that stays open here for those who read them when it is gone."""
         self.ready = False
         self.cores = 0
         """Cores that what it has keeps busy."""
@@ -102,13 +153,18 @@ class WorkerHandle:
         self.deadline = 0.0
         """When that runs into its walltime, on a steady clock; 0.0 if it is not seen to have begun."""
         self.ending: Ending | None = None
-        self._page = page
-        self._marks = memoryview(page).cast("Q")
-        self._times = memoryview(page).cast("d")
+        self._page, self._page_fd = page
+        self._marks = memoryview(self._page).cast("Q")
+        self._times = memoryview(self._page).cast("d")
         self._log, self._log_fd = log
         self._log_start = os.fstat(self._log_fd).st_size
         self._number = 0
         self._blobs: dict[int, bytes] = {}
+
+    @property
+    def page_fd(self) -> int:
+        """The file of the page."""
+        return self._page_fd
 
     @property
     def mark(self) -> int:
@@ -150,6 +206,17 @@ class WorkerHandle:
         """Tell it that its stdout (0) or stderr (1) has been read from."""
         self._marks[READ[stream]] += 1
 
+    def equip(self, grant: Grant, outfit: bytes) -> None:
+        """Its next attempt gets this."""
+        self.grant = grant
+        self.devices = self.devices or grant.devices
+        self._page[OUTFIT : OUTFIT + len(outfit)] = outfit
+        self._marks[LENGTH] = len(outfit)
+
+    def note_memory(self, allowed: int) -> None:
+        """Its next attempt may take this many bytes."""
+        self.memory = (allowed, quick_use(self.pid))
+
     def send(self, codec: Codec, message: Message) -> int:
         """Send a packet; returns its number.
 
@@ -167,6 +234,8 @@ class WorkerHandle:
 
     def give(self, codec: Codec, tasks: list[Task], loads: list[float]) -> None:
         """Send tasks in one packet. Raises as ``send`` does; then nothing has changed."""
+        if self.grant is not None:
+            self._marks[OUTFITTED] = (self._number + 1 << 16) + 1
         number = self.send(codec, Tasks(tasks))
         self.open[number] = len(tasks)
         # An attempt with a walltime comes alone.
@@ -227,16 +296,11 @@ class WorkerHandle:
         """Whether it has an attempt that is not known to run for a while already."""
         return bool(self.flight) and (self.announced != self.mark or self.current() is None)
 
-    def reap(self) -> str:
+    def reap(self) -> Exit:
         """Collect the ended process; says how it ended."""
-        _, status = os.waitpid(self.pid, 0)
+        _, status, usage = os.wait4(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code >= 0:
-            return f"exit code {code}"
-        try:
-            return f"signal {-code} ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"signal {-code}"
+        return Exit(code, usage.ru_maxrss * 1024, self._trace() if -code in _CRASHES else "")
 
     def close(self) -> None:
         """Close all that leads to the process."""
@@ -246,6 +310,7 @@ class WorkerHandle:
         for pipe in self.pipes:
             os.close(pipe)
         os.close(self._log_fd)
+        os.close(self._page_fd)
         self._marks.release()
         self._times.release()
         self._page.close()
@@ -265,72 +330,13 @@ class WorkerHandle:
         except OSError:
             return ""
 
+    def _trace(self) -> str:
+        size = os.fstat(self._page_fd).st_size
+        text = os.pread(self._page_fd, STACKS, max(TRACE, size - STACKS)).decode(errors="replace")
+        # Others may have written before: children that it forked.
+        return "\n".join(text[max(0, text.rfind(_FATAL)) :].splitlines()[:TRACE_LINES]).strip()
+
     def _drop(self, key: Key) -> Task:
         found = self.ended(key)
         assert found is not None
         return found[0]
-
-
-def raise_file_limit() -> None:
-    """Let a manager open as many files as it may: each large frame on its way through is one."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES[1], _FILES[1]))
-
-
-def start_worker(index: int, folder: str, name: str, host: str, born: float) -> WorkerHandle:
-    """Start a worker process.
-
-    Args:
-        index: its place.
-        folder: where its log goes.
-        name: of the block, for the log's name.
-        host: this node, for the worker's name.
-        born: now, on a steady clock.
-
-    Raises:
-        OSError: it cannot be started.
-    """
-    log = Path(folder) / f"{name}-worker-{index}.log"
-    # Somebody may have tidied up the logs of a pool that lasts.
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with ExitStack() as theirs, ExitStack() as ours:
-
-        def opened(fd: int, stack: ExitStack) -> int:
-            stack.callback(os.close, fd)
-            return fd
-
-        log_fd = opened(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), ours)
-        reads, writes = [], []
-        for _ in range(2):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            reads.append(opened(read, ours))
-            writes.append(opened(write, theirs))
-            os.set_blocking(read, False)
-        page_fd = opened(os.memfd_create("shoal-page", os.MFD_CLOEXEC), theirs)
-        os.ftruncate(page_fd, mmap.PAGESIZE)
-        page = mmap.mmap(page_fd, mmap.PAGESIZE)
-        link, twin = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.callback(link.close)
-        ours.callback(twin.close)
-        tag = f"{host}-{os.getpid()}-{index}-{born:.6f}"
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-P", "-m", "shoal.node.worker", "3", "4", str(os.getpid()), host],
-            {**os.environ, VARIABLE: tag},
-            file_actions=_descriptors(*writes, twin.fileno(), page_fd),
-        )
-        # Tasks get the limit that their environment has; a higher one is not good for all programs.
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES)
-        ours.pop_all()
-    return WorkerHandle(index, pid, (link, twin), page, (reads[0], reads[1]), (log, log_fd), (born, tag))
-
-
-def _descriptors(*given: int) -> list[Any]:
-    """File actions that give the child stdin, and these as 1, 2 and so on: its pipes, the link and the page."""
-    # By way of numbers above them all, since one of them may itself have the number of another.
-    base = max(*given, 9) + 1
-    return [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        *[(os.POSIX_SPAWN_DUP2, fd, base + place) for place, fd in enumerate(given)],
-        *[(os.POSIX_SPAWN_DUP2, base + place, 1 + place) for place in range(len(given))],
-        *[(os.POSIX_SPAWN_CLOSE, base + place) for place in range(len(given))],
-    ]

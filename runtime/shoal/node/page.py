@@ -5,9 +5,26 @@ What stands there is known to the manager also while the worker is in a C call, 
 
 from __future__ import annotations
 
+import mmap
 import signal
 
-__all__ = ["BEGUN", "CHUNK", "DONE", "MARK", "READ", "SIGNAL", "TARGET"]
+from shoal.wire.diary import DIARY_SIZE
+
+__all__ = [
+    "BEGUN",
+    "CHUNK",
+    "DIARY",
+    "DONE",
+    "LENGTH",
+    "MARK",
+    "OUTFIT",
+    "OUTFITTED",
+    "READ",
+    "SIGNAL",
+    "SIZE",
+    "TARGET",
+    "TRACE",
+]
 
 MARK = 0
 """By the worker: the mark of the attempt that it began last; 0 for none."""
@@ -23,6 +40,24 @@ TARGET = 3
 
 READ = (4, 5)
 """By the manager: how often it has read from the worker's stdout and stderr."""
+
+OUTFITTED = 6
+"""By the manager: the mark of the attempt that has an outfit, see :mod:`shoal.node.gear`."""
+
+LENGTH = 7
+"""By the manager: the length of that outfit in bytes."""
+
+OUTFIT = mmap.PAGESIZE
+"""By the manager: where that outfit begins (bytes)."""
+
+DIARY = 4 * mmap.PAGESIZE
+"""By the worker: where the attempts stand that it has begun, see :mod:`shoal.wire.diary`. It has no room for a larger outfit."""
+
+SIZE = DIARY + DIARY_SIZE
+"""Bytes that are shared."""
+
+TRACE = SIZE
+"""By the worker: where behind them, in their file, Python writes its stack when the process crashes."""
 
 CHUNK = 1 << 16
 """Bytes that the manager takes in one reading, if there are so many."""

@@ -32,7 +32,7 @@ PLAN = "__shoal_plan__"
 KEY = "__shoal_key__"
 """The keyword under which those parts of a plan stand that make a difference to the result, where it is cached."""
 
-_RESOURCES = ("cores", "memory", "gpus", "priority")
+_RESOURCES = ("cores", "memory", "gpus", "priority", "ranks")
 _SPECIFICATION = "parsl_resource_specification"
 _STREAMS = ("stdout", "stderr")
 _NAMES = frozenset(("inputs", "outputs", *_STREAMS, "walltime", "label", *_RESOURCES, _SPECIFICATION))
@@ -285,7 +285,7 @@ class Specials:
             if name == "running_time_min":
                 raise self._refuse(_SPECIFICATION, given, f"instead of '{name}' use walltime=seconds")
             if name not in _RESOURCES:
-                fix = f"'{name}' is not looked after; use cores, memory, gpus, priority"
+                fix = f"'{name}' is not looked after; use cores, memory, gpus, priority, ranks"
                 raise self._refuse(_SPECIFICATION, given, fix)
             number = self._resource(name, value, _SPECIFICATION, given)
             # memory is in MB there, and the lower priority runs first

@@ -28,6 +28,7 @@ _MOST = 2e-3
 # A number kept with each open file that says what it is: cheaper to ask for than anything else. It is the signal that
 # would tell of input if somebody turned that on (O_ASYNC), which nobody does.
 _TAGS = (61, 62)
+_INPUT_TAG = 60
 _NAMES = ("<stdout>", "<stderr>")
 
 
@@ -86,7 +87,9 @@ class Streams:
         unread = memoryview(bytearray(8))
         self._unread = (unread[:4], unread[4:])
         self._any_unread = unread.cast("Q")
+        fcntl.fcntl(0, fcntl.F_SETSIG, _INPUT_TAG)
         self._build()
+        self._build_input()
         os.register_at_fork(before=self._before_fork)
 
     def end(self) -> None:
@@ -124,6 +127,28 @@ class Streams:
         for pipe in self._pipes:
             if fcntl.fcntl(pipe, fcntl.F_GETFL) & os.O_NONBLOCK:
                 os.set_blocking(pipe, True)
+
+    def mend_input(self) -> None:
+        """Give stdin back to the tasks that follow, if one has closed it or led it elsewhere. Not while a task runs."""
+        try:
+            intact = fcntl.fcntl(0, fcntl.F_GETSIG) == _INPUT_TAG
+        except OSError:
+            intact = False  # closed
+        if not intact:
+            null = os.open(os.devnull, os.O_RDONLY)
+            if null:
+                os.dup2(null, 0)
+                os.close(null)
+            os.set_inheritable(0, True)
+            fcntl.fcntl(0, fcntl.F_SETSIG, _INPUT_TAG)
+        if not intact or sys.stdin is not self._in or self._in.closed:
+            self._build_input()
+
+    def _build_input(self) -> None:
+        raw: Any = io.FileIO(0, "r", closefd=False)
+        raw.name = "<stdin>"
+        self._in = io.TextIOWrapper(io.BufferedReader(raw), "utf-8", "surrogateescape")
+        sys.stdin = sys.__stdin__ = self._in  # type: ignore[misc]
 
     def _build(self) -> None:
         self._out, self._err = TaskStream(1), TaskStream(2)

@@ -7,6 +7,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from shoal.wire.starting import NodeRules
+
 __all__ = ["gpus", "memory"]
 
 _GPU = re.compile(r"nvidia\d+")
@@ -27,8 +29,20 @@ def memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) ->
     return min(limits, default=total)
 
 
-def gpus(devices: str = "/dev") -> int:
-    """How many accelerators the node has."""
+def gpus(devices: str = "/dev", rules: NodeRules | None = None) -> int:
+    """How many accelerators tasks here may have.
+
+    Args:
+        devices: where the kernel shows devices.
+        rules: may name them, and say which variables of the environment do; what such a variable shows counts.
+    """
+    rules = rules or NodeRules()
+    if rules.accelerators:
+        return len(rules.accelerators)
+    for variable in rules.accelerator_variables:
+        shown = os.environ.get(variable)
+        if shown is not None:
+            return len([name for name in shown.split(",") if name.strip() not in ("", "-1")])
     try:
         return sum(_GPU.fullmatch(name) is not None for name in os.listdir(devices))
     except OSError:

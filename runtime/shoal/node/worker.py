@@ -1,4 +1,4 @@
-"""The process that executes tasks: ``python -P -m shoal.node.worker LINK PAGE MANAGER NAME``.
+"""The process that executes tasks: ``python -P -m shoal.node.worker LINK PAGE ARENA MANAGER ITS_ARENA NAME``.
 
 It reads packets of tasks from its manager, runs one after the other, and answers with results. On a small shared page it
 notes which task it has begun, so that its manager knows that also when the process is gone. The manager can interrupt it:
@@ -7,6 +7,7 @@ then it ends, since nobody knows in what state a task was cut off.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import mmap
 import os
@@ -23,17 +24,23 @@ from types import CoroutineType
 from typing import Any, NoReturn
 
 from shoal.dispatch.blobs import BlobStore
-from shoal.errors import ShoalError, TaskUnreadable
+from shoal.errors import ShoalError
 from shoal.node import packets
-from shoal.node.page import BEGUN, DONE, MARK, SIGNAL, TARGET
+from shoal.node.missing import located, unreadable
+from shoal.node.page import BEGUN, DIARY, DONE, LENGTH, MARK, OUTFIT, OUTFITTED, SIGNAL, SIZE, TARGET, TRACE
+from shoal.node.process import be_killed_first, bind_to_cores, die_by, die_with_parent
 from shoal.node.stdio import Streams, unbuffer_c
+from shoal.node.tidy import Tidy
+from shoal.node.values import Values
 from shoal.outcome import Failure, Payload, split_outputs
 from shoal.place import enter_task, enter_worker
-from shoal.serialize import Rebuilder, pack, pack_failure, unpack, unpack_call
-from shoal.wire.frames import Codec, Outside, outside
+from shoal.serialize import Rebuilder, pack_failure
+from shoal.stacks import write_on_signal
+from shoal.wire.diary import ENTRY, PLACES
+from shoal.wire.frames import Codec, Outside
 from shoal.wire.messages import Blob, Message, NeedBlob, Ready, Result, Results, Shutdown, Task, Tasks
 
-__all__ = ["ManagerEnded", "TaskInterrupted", "Worker", "be_killed_first", "die_with_parent", "main"]
+__all__ = ["ManagerEnded", "TaskInterrupted", "Worker", "main"]
 
 HOLD = 0.001
 """Results wait for others for at most this much work (seconds)."""
@@ -67,15 +74,19 @@ class Worker:
         link: the SEQPACKET socket to the manager.
         page: the shared page, see :mod:`shoal.node.page`.
         name: ``host/pid``, for results.
+        values: reads arguments and packs results.
     """
 
-    def __init__(self, link: socket.socket, page: mmap.mmap, name: str) -> None:
+    def __init__(self, link: socket.socket, page: mmap.mmap, name: str, values: Values) -> None:
         self._link = link
+        self._page = page
         self._marks = memoryview(page).cast("Q")
+        self._begun = 0
         self._times = memoryview(page).cast("d")
         self._name = name
         self._home = os.getcwd()
         self._codec = Codec()
+        self._values = values
         self._rebuilder = Rebuilder()
         self._blobs = BlobStore(BLOBS)
         self._backlog: deque[tuple[int, Tasks]] = deque()
@@ -91,7 +102,12 @@ class Worker:
         """A task's own code runs, which may be interrupted."""
         self._struck = False
         """It was."""
+        self._terminated = False
+        """By SIGTERM."""
         signal.signal(SIGNAL, self._signalled)
+        signal.signal(signal.SIGTERM, self._end_by_request)
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+        self._tidy = Tidy()
 
     def serve(self) -> None:
         """Work until told to end, or until the manager is gone."""
@@ -107,6 +123,7 @@ class Worker:
                     continue
                 tasks = message
             else:
+                self._streams.mend_input()
                 self._flush()
                 continue
             for index, task in enumerate(tasks.tasks):
@@ -122,12 +139,17 @@ class Worker:
             or time.monotonic() - self._held_since > HOLD
             or self._held_bytes > BULK
         ):
+            self._streams.mend_input()
             self._flush()
+        if self._marks[OUTFITTED] == mark:  # before anything of the task is rebuilt
+            self._tidy.equip(self._page[OUTFIT : OUTFIT + self._marks[LENGTH]])
         captures = self._bring(task)
         enter_task(task.tid)
         started = time.time()
         self._times[BEGUN] = started
-        self._marks[MARK] = mark
+        self._begun += 1
+        ENTRY.pack_into(self._page, DIARY + self._begun % PLACES * ENTRY.size, task.client, task.tid, task.attempt)
+        self._marks[MARK] = self._values.mark = mark
         values, flaws, failure = self._run(task, captures, mark)
         if os.getpid() != self._pid:
             self._end_child(None)
@@ -139,13 +161,16 @@ class Worker:
         if failure is None:
             took = ended - started
             self._seen[task.code] = took if expected is None else max(took, 0.8 * expected)
-            self._held_bytes += sum(value.nbytes() for value in values)
+            for value in values:
+                self._held_bytes += value.nbytes()
         if not self._held:
             self._held_since = time.monotonic()
         self._held.append(
             Result(task.client, task.tid, task.attempt, values, failure, self._name, started, ended, flaws)
         )
         self._go_home()
+        if self._tidy.altered:
+            self._tidy.up()
 
     def _run(self, task: Task, captures: bytes, mark: int) -> _Outcome:
         """Run a task's own code, all of which an interrupt may cut off."""
@@ -175,15 +200,30 @@ class Worker:
     def _build(self, task: Task, captures: bytes) -> _Call:
         self._built = False
         function = self._rebuilder.function(task.code, captures)
-        inputs = [unpack(_inside(item.payload)) for item in task.inputs if item.payload is not None]
-        args, kwargs = unpack_call(_inside(task.body), inputs)
+        args, kwargs = self._values.arguments(task)
         self._built = True
         return function, args, kwargs
 
     def _whole(self, task: Task, captures: bytes) -> list[Payload]:
         function, args, kwargs = self._build(task, captures)
         value = function(*args, **kwargs)
-        return _packed(task, _awaited(value) if type(value) is CoroutineType else value)
+        return self._packed(task, _awaited(value) if type(value) is CoroutineType else value)
+
+    def _packed(self, task: Task, value: Any) -> list[Payload]:
+        """The values of a task's outputs.
+
+        Raises:
+            NotPicklable: one of them cannot travel.
+            TaskError: the function did not return the mapping that it has to.
+        """
+        label = task.label or "the task"
+        if not task.outputs:
+            return [self._values.pack(value, f"the result of {label}", task.lend)]
+        items = split_outputs(value, task.outputs, label)
+        return [
+            self._values.pack(item, f"output '{name}' of {label}", task.lend)
+            for name, item in zip(task.outputs, items, strict=True)
+        ]
 
     def _each(self, task: Task, captures: bytes) -> _Outcome:
         """Call the function for each item; a call that fails leaves the others alone."""
@@ -197,7 +237,7 @@ class Worker:
 
         def one(item: Any, what: str) -> Payload:
             value = function(*item, **kwargs)
-            return outside(pack(_awaited(value) if type(value) is CoroutineType else value, what=what))
+            return self._values.pack(_awaited(value) if type(value) is CoroutineType else value, what, task.lend)
 
         for index, item in enumerate(items):
             value, error = self._execute(one, item, f"result {index} of {label}")
@@ -214,8 +254,8 @@ class Worker:
         if self._struck:
             return None  # the manager says why
         if not self._built and not isinstance(error, ShoalError):
-            error = _unreadable(task, error)
-        return pack_failure(error)
+            error = unreadable(task, error)
+        return pack_failure(located(error))
 
     def _signalled(self, *_: object) -> None:
         """The manager has sent a signal: interrupt the task if it is meant, and else send what is held back behind it."""
@@ -224,15 +264,36 @@ class Worker:
         if self._marks[TARGET] == self._marks[MARK]:
             self._exposed = False
             self._struck = True
+            if self._handles_end():
+                os.kill(self._pid, signal.SIGTERM)  # the task's own handler does what it likes, for as long as it may
+                return
             raise TaskInterrupted
         with suppress(OSError, RecursionError, MemoryError):  # at another time, then
             self._flush()
+
+    def _handles_end(self) -> bool:
+        """Whether the task has set a handler for SIGTERM."""
+        handler = signal.getsignal(signal.SIGTERM)
+        return handler is None or (callable(handler) and handler != self._end_by_request)
+
+    def _end_by_request(self, *_: object) -> None:
+        """SIGTERM, from a batch system or by hand: let the task clean up, and end."""
+        if not self._exposed or os.getpid() != self._pid:
+            with suppress(OSError, RecursionError, MemoryError):
+                if os.getpid() == self._pid:
+                    self._flush()
+            die_by(signal.SIGTERM)
+        self._exposed = False
+        self._struck = self._terminated = True
+        raise TaskInterrupted
 
     def _leave(self) -> NoReturn:
         """End this process after an interrupt, since nobody knows in what state the task was cut off."""
         try:
             self._flush()
         finally:
+            if self._terminated:
+                die_by(signal.SIGTERM)
             os._exit(0)
 
     def _end_child(self, error: BaseException | None) -> NoReturn:
@@ -316,65 +377,24 @@ def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     return asyncio.run(coroutine)
 
 
-def _inside(payload: Payload) -> Payload:
-    """The payload with plain buffers, where the codec has left its own marks."""
-    head = payload.head
-    if not isinstance(head, Outside) and not payload.buffers:
-        return payload
-    buffers = tuple([b.data if isinstance(b, Outside) else b for b in payload.buffers])
-    return Payload(head.data if isinstance(head, Outside) else head, buffers)
-
-
-def _packed(task: Task, value: Any) -> list[Payload]:
-    """The values of a task's outputs.
-
-    Raises:
-        NotPicklable: one of them cannot travel.
-        TaskError: the function did not return the mapping that it has to.
-    """
-    label = task.label or "the task"
-    if not task.outputs:
-        return [outside(pack(value, what=f"the result of {label}"))]
-    items = split_outputs(value, task.outputs, label)
-    return [
-        outside(pack(item, what=f"output '{name}' of {label}")) for name, item in zip(task.outputs, items, strict=True)
-    ]
-
-
-def _unreadable(task: Task, error: BaseException) -> TaskUnreadable:
-    described = f"task {task.tid} ({task.label})" if task.label else f"task {task.tid}"
-    found = TaskUnreadable(described, f"{type(error).__name__}: {error}")
-    found.__cause__ = error
-    return found.with_traceback(error.__traceback__)
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, also in the middle of a long C call."""
-    import ctypes  # slow to load, so only after Ready
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def be_killed_first() -> None:
-    """Where memory runs out, the kernel shall end a worker, whose loss is named, and not a pool or a session."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
-
-
 def main() -> None:
     """Run a worker on the descriptors named in argv."""
-    link_fd, page_fd, manager, name = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    link_fd, page_fd, arena_fd, manager, arena_there = map(int, sys.argv[1:6])
+    name = sys.argv[6]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(link_fd, False)
     link = socket.socket(fileno=link_fd)
-    page = mmap.mmap(page_fd, mmap.PAGESIZE)
-    os.close(page_fd)
+    page = mmap.mmap(page_fd, SIZE)
+    os.set_inheritable(page_fd, False)
+    os.lseek(page_fd, TRACE, os.SEEK_SET)
+    faulthandler.enable(page_fd, all_threads=False)
+    write_on_signal(page_fd)
     sys.path.insert(0, str(Path.cwd()))
     sys.argv = [""]
     enter_worker()
-    worker = Worker(link, page, f"{name}/{os.getpid()}")
+    bind_to_cores()
+    os.set_inheritable(arena_fd, False)
+    worker = Worker(link, page, f"{name}/{os.getpid()}", Values((manager, arena_there, arena_fd)))
     die_with_parent(manager)
     be_killed_first()
     unbuffer_c()

@@ -1,4 +1,7 @@
-"""Connection files: one for each pool, which leads to it. JSON, mode 0600, in a folder of the owner."""
+"""Connection files: one for each pool, which leads to it. JSON, mode 0600, in a folder of the owner.
+
+A pool of another version of Shoal is seen, too, so that it can be listed and stopped; but one cannot talk to it.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,18 @@ from pathlib import Path
 
 import msgspec
 
-from shoal.errors import ConfigurationError, PoolNotFound
+from shoal.errors import ConfigurationError, PoolNotFound, VersionMismatch
 from shoal.links import own_folder, process_started
+from shoal.wire.messages import PROTOCOL_VERSION
 from shoal.wire.starting import Address
 
 __all__ = [
     "Connection",
     "check_name",
     "connection_path",
+    "find_connection",
     "is_alive",
+    "is_supervised",
     "list_connections",
     "pools_folder",
     "read_connection",
@@ -47,7 +53,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         log: its event log.
         owner: for people: the notebook or script that started it.
         slots: workers of each node; 0 if unknown.
+        supervisor, supervisor_started: the process that starts it again after a crash, and when that started; 0 if there
+            is none.
         memory_per_node, gpus_per_node: as its spec says; 0 and None where its nodes find out.
+        version: of the Shoal that runs it.
     """
 
     name: str
@@ -66,6 +75,34 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 0
     memory_per_node: int = 0
     gpus_per_node: int | None = None
+    supervisor: int = 0
+    supervisor_started: int = 0
+    version: str = ""
+
+    @property
+    def other_version(self) -> str:
+        """``older`` or ``newer`` for a pool of another protocol, to which one cannot talk; else empty."""
+        if self.protocol == PROTOCOL_VERSION:
+            return ""
+        return "older" if self.protocol < PROTOCOL_VERSION else "newer"
+
+
+class _Basics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connection file of any version says, in the words of :class:`Connection`."""
+
+    name: str
+    pid: int
+    pid_started: int
+    host: str
+    kind: str = "lasting"
+    started: float = 0.0
+    protocol: int = 0
+    python: str = ""
+    folder: str = ""
+    sockets: str = ""
+    owner: str = ""
+    supervisor: int = 0
+    version: str = ""
 
 
 def state_folder() -> Path:
@@ -113,15 +150,34 @@ def write_connection(connection: Connection, path: Path) -> None:
     scratch.replace(path)
 
 
-def read_connection(name: str) -> Connection:
-    """The connection file of a pool that is running, as far as its process tells.
+def find_connection(name: str) -> Connection:
+    """The connection file of a pool that is running, as far as its process tells, of whatever version.
 
     Raises:
         PoolNotFound: there is none.
     """
     found = read_file(connection_path(name))
-    if found is None or not is_alive(found):
+    if found is None or not (is_alive(found) or is_supervised(found)):
         raise PoolNotFound(name, tuple(c.name for c in list_connections()))
+    return found
+
+
+def read_connection(name: str) -> Connection:
+    """The connection file of a pool that is running and that one can talk to.
+
+    Raises:
+        PoolNotFound: there is none.
+        VersionMismatch: the pool is of another version.
+    """
+    found = find_connection(name)
+    if found.other_version:
+        made = f" (shoal {found.version})" if found.version else ""
+        raise VersionMismatch(
+            f"the protocol of pool '{name}'",
+            str(PROTOCOL_VERSION),
+            f"{found.protocol}{made}",
+            f"attach with the version of Shoal that started it, or end it with 'shoal pool stop {name}' and start it again",
+        )
     return found
 
 
@@ -132,7 +188,7 @@ def list_connections() -> list[Connection]:
         found = read_file(path)
         if found is None:
             continue
-        if is_alive(found):
+        if is_alive(found) or is_supervised(found):
             alive.append(found)
         else:
             remove_connection(found, path)
@@ -143,7 +199,14 @@ def is_alive(connection: Connection) -> bool:
     """Whether the pool's process is there. For a pool of another host that cannot be told, so it counts as alive."""
     if connection.host != os.uname().nodename:
         return True
-    return process_started(connection.pid) == connection.pid_started
+    return connection.pid_started > 0 and process_started(connection.pid) == connection.pid_started
+
+
+def is_supervised(connection: Connection) -> bool:
+    """Whether the process is there that starts the pool again after a crash."""
+    if not connection.supervisor or connection.host != os.uname().nodename:
+        return False
+    return process_started(connection.supervisor) == connection.supervisor_started
 
 
 def remove_connection(connection: Connection, path: Path | None = None) -> None:
@@ -157,9 +220,20 @@ def remove_connection(connection: Connection, path: Path | None = None) -> None:
 
 
 def read_file(path: Path) -> Connection | None:
-    """What a connection file says; None if there is none, or not one of this version."""
+    """What a connection file says; None if there is none. Of one that another version wrote, what all versions say."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Connection)
-    except (OSError, msgspec.MsgspecError):
-        # Gone meanwhile, or not a connection file of this version: nothing to reach a pool by.
-        return None
+        data = path.read_bytes()
+    except OSError:
+        return None  # gone meanwhile
+    try:
+        return msgspec.json.decode(data, type=Connection)
+    except msgspec.MsgspecError:
+        pass
+    try:
+        basics = msgspec.json.decode(data, type=_Basics)
+    except msgspec.MsgspecError:
+        return None  # no connection file
+    known = msgspec.structs.asdict(basics)
+    if basics.protocol == PROTOCOL_VERSION:
+        known["protocol"] = 0  # it is not what it says
+    return Connection(**known, clients=Address(""), log="")

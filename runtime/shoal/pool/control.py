@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack, closing, suppress
 
 import msgspec
-import zmq
 
 from shoal.blocks.providers.local import LocalProvider
-from shoal.errors import PoolNotFound, PoolStartFailed, PoolUnreachable, ProtocolError
-from shoal.links import dial, receive, send
+from shoal.errors import PoolExists, PoolNotFound, PoolStartFailed, PoolUnreachable
+from shoal.links import Poll
+from shoal.pool.asking import Asking, ask, ask_all
 from shoal.pool.claims import claimed
-from shoal.pool.connection import Connection, is_alive, list_connections, read_connection, remove_connection
-from shoal.pool.start import make_spec, spawn_pool, stderr_tail, wait_for_file
-from shoal.wire.frames import Codec
-from shoal.wire.messages import Message, PoolStatus, Scale, Shutdown, StatusRequest
+from shoal.pool.connection import (
+    Connection,
+    connection_path,
+    find_connection,
+    is_alive,
+    list_connections,
+    read_connection,
+    read_file,
+    remove_connection,
+)
+from shoal.pool.ending import PoolProcess, end_supervisor
+from shoal.pool.remains import clear_remains
+from shoal.pool.spec import KEEP_BYTES, KEEP_SECONDS, OUTLIVE
+from shoal.pool.start import make_spec, on_interface, spawn_pool, stderr_tail, wait_for_file
+from shoal.wire.messages import PoolStatus, Scale, Shutdown, StatusRequest
+from shoal.wire.starting import NodeRules
 
-__all__ = ["PoolInfo", "list_pools", "pool_status", "scale_pool", "start_pool", "stop_pool"]
+__all__ = ["PoolInfo", "ensure_pool", "list_pools", "pool_status", "scale_pool", "start_pool", "stop_pool"]
 
 
 class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +43,13 @@ class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
         pid: its process.
         started: seconds since the epoch.
         kind: ``embedded`` or ``lasting``.
-        state: ``up``, ``not answering`` or ``gone``.
+        state: ``up``, ``not answering`` or ``gone``; ``older`` or ``newer`` where another version of Shoal runs it, so that
+            it can be stopped and nothing else.
         status: what it said of itself; None unless it is up.
         python: ``major.minor`` of it and its workers.
         owner: the notebook or script that started it; empty where unknown.
         clients: names of the clients connected now.
+        version: of the Shoal that runs it; empty where unknown.
     """
 
     name: str
@@ -48,6 +61,7 @@ class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     owner: str
     clients: list[str]
+    version: str = ""
 
 
 def list_pools(timeout: float = 1.0) -> list[PoolInfo]:
@@ -57,7 +71,7 @@ def list_pools(timeout: float = 1.0) -> list[PoolInfo]:
         timeout: seconds to wait for all of their answers together.
     """
     connections = list_connections()
-    answers = _ask_all(connections, StatusRequest(1), timeout)
+    answers = ask_all([c for c in connections if not c.other_version], StatusRequest(1), PoolStatus, timeout)
     return [_info(c, answers.get(c.name)) for c in connections]
 
 
@@ -67,8 +81,9 @@ def pool_status(name: str, timeout: float = 2.0) -> PoolStatus:
     Raises:
         PoolNotFound: there is no such pool.
         PoolUnreachable: it does not answer in time.
+        VersionMismatch: it is of another version.
     """
-    return _ask(read_connection(name), StatusRequest(1), timeout)
+    return ask(read_connection(name), StatusRequest(1), PoolStatus, timeout)
 
 
 def scale_pool(name: str, blocks: int, timeout: float = 2.0) -> PoolStatus:
@@ -77,11 +92,12 @@ def scale_pool(name: str, blocks: int, timeout: float = 2.0) -> PoolStatus:
     Raises:
         PoolNotFound: there is no such pool.
         PoolUnreachable: it does not answer in time.
+        VersionMismatch: it is of another version.
     """
-    return _ask(read_connection(name), Scale(1, blocks), timeout)
+    return ask(read_connection(name), Scale(1, blocks), PoolStatus, timeout)
 
 
-def start_pool(
+def start_pool(  # noqa: PLR0913 - the options of one call, each a keyword of its own
     name: str,
     provider: LocalProvider | None = None,
     max_workers_per_node: int | None = None,
@@ -89,6 +105,9 @@ def start_pool(
     *,
     memory_per_node: int | str | None = None,
     gpus_per_node: int | None = None,
+    address: str | None = None,
+    keep: tuple[int, float] = (KEEP_BYTES, KEEP_SECONDS),
+    rules: NodeRules | None = None,
 ) -> Connection:
     """Start a pool that lasts until it is stopped, and wait until it answers.
 
@@ -99,6 +118,10 @@ def start_pool(
         timeout: seconds that it may take.
         memory_per_node: bytes of memory (or a text such as "16 GB") for the tasks of each node; None for what it has.
         gpus_per_node: accelerators for them; None for what it has.
+        address: the IPv4 address of the interface that its ports are bound to, so that managers and clients can come from
+            other hosts; None lets in only this host.
+        keep: bytes of results that it keeps for clients that are away, and seconds for which it keeps them.
+        rules: for its workers.
 
     Raises:
         ConfigurationError: the name is none that a pool can have, or a number that cannot be.
@@ -113,16 +136,58 @@ def start_pool(
             memory_per_node=memory_per_node,
             gpus_per_node=gpus_per_node,
         )
-        spec = msgspec.structs.replace(spec, owner_pid=0)  # it outlives this process
+        keep_bytes, keep_seconds = keep
+        spec = msgspec.structs.replace(
+            spec,
+            owner_pid=0,
+            supervised=True,
+            outlive=OUTLIVE,
+            keep_bytes=keep_bytes,
+            keep_seconds=keep_seconds,
+            rules=rules or NodeRules(),
+        )  # it outlives this process
+        spec = spec if address is None else on_interface(spec, address)
         process, _ = spawn_pool(spec)
         connection = wait_for_file(spec, process)
     try:
-        _ask(connection, StatusRequest(1), timeout)
+        ask(connection, StatusRequest(1), PoolStatus, timeout)
     except PoolUnreachable:
-        _end_process(connection, lambda: process.poll() is not None, 1.0)
+        with closing(PoolProcess(connection)) as failed:
+            failed.end(1.0)
+        process.poll()
         raise PoolStartFailed(name, f"it did not answer within {timeout:.0f} s", stderr_tail(spec.folder)) from None
     _left_running.append(process)
     return connection
+
+
+def ensure_pool(
+    name: str, start: Callable[[str], Connection] = start_pool, timeout: float = 10.0
+) -> tuple[Connection, bool]:
+    """The pool of that name: the one that runs, or a new one. Of several processes that ask at once, one starts it.
+
+    Args:
+        name: its name.
+        start: starts a pool of the name that it is given, as :func:`start_pool` does.
+        timeout: seconds to wait for another process that is starting it.
+
+    Returns:
+        What leads to it, and whether it was started here.
+
+    Raises:
+        PoolExists: another process has been starting it for longer than ``timeout``.
+        VersionMismatch: the one that runs is of another version.
+        ShoalError: what ``start`` raises.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        with suppress(PoolNotFound):
+            return read_connection(name), False
+        try:
+            return start(name), True
+        except PoolExists:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 _left_running: list[subprocess.Popen[bytes]] = []
@@ -130,7 +195,7 @@ _left_running: list[subprocess.Popen[bytes]] = []
 
 
 def stop_pool(name: str, timeout: float = 10.0) -> None:
-    """End a pool with its blocks and workers, and wait until it is gone.
+    """End a pool with its blocks and workers, and wait until it is gone. A pool of another version is ended by a signal.
 
     Args:
         name: which.
@@ -139,33 +204,48 @@ def stop_pool(name: str, timeout: float = 10.0) -> None:
     Raises:
         PoolNotFound: there is no such pool.
         PoolUnreachable: it is on another host and does not answer.
+        VersionMismatch: it is on another host, and of another version.
     """
-    connection = read_connection(name)
-    with _Link(connection) as link:
-        link.send(Shutdown("stopped by its owner"))
-        if connection.host != os.uname().nodename:
-            return
-        _end_process(connection, lambda: not is_alive(connection), timeout)
+    connection = find_connection(name)
+    if connection.host != os.uname().nodename:
+        _stop_far(read_connection(name), timeout)
+        return
+    if is_alive(connection):
+        with closing(PoolProcess(connection)) as process, ExitStack() as stack:
+            told = not connection.other_version
+            if told:
+                poll = stack.enter_context(closing(Poll()))
+                stack.enter_context(closing(Asking(connection, poll))).send(Shutdown("stopped by its owner"))
+            ended = process.end(timeout, told)
+        if not ended:
+            raise PoolUnreachable(
+                name, 3 * timeout, "look at its process, which cannot even be killed: is a disk gone?"
+            )
+    else:
+        end_supervisor(connection)  # else it would be started again in a moment
+    for left in _left_running:
+        left.poll()
+    if connection.folder:
+        clear_remains(connection.folder, 0.5)  # managers that would wait for the pool to come back
     remove_connection(connection)
 
 
-def _end_process(connection: Connection, gone: Callable[[], bool], patience: float) -> None:
-    """Wait for the end of a pool's process, and help it on after a while. Its managers and workers follow it."""
-    for number in (None, signal.SIGTERM, signal.SIGKILL):
-        if number is not None and is_alive(connection):
-            os.kill(connection.pid, number)
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            for process in _left_running:
-                process.poll()
-            if gone():
-                return
-            time.sleep(0.01)
-    raise PoolUnreachable(connection.name, 3 * patience)
+def _stop_far(connection: Connection, timeout: float) -> None:
+    """Tell a pool of another host to end, and wait until its file is gone from the folder that both hosts see."""
+    ask(connection, StatusRequest(1), PoolStatus, timeout)
+    with closing(Poll()) as poll, closing(Asking(connection, poll)) as link:
+        link.send(Shutdown("stopped by its owner"))
+        deadline = time.monotonic() + timeout
+        while read_file(connection_path(connection.name)) == connection:
+            if time.monotonic() > deadline:
+                raise PoolUnreachable(connection.name, timeout, f"end process {connection.pid} on {connection.host}")
+            poll.once(0.05)
 
 
 def _info(connection: Connection, status: PoolStatus | None) -> PoolInfo:
     state = "up" if status is not None else "not answering" if is_alive(connection) else "gone"
+    if state == "not answering" and connection.other_version:
+        state = connection.other_version
     return PoolInfo(
         name=connection.name,
         pid=connection.pid,
@@ -176,63 +256,5 @@ def _info(connection: Connection, status: PoolStatus | None) -> PoolInfo:
         python=connection.python,
         owner=connection.owner,
         clients=status.clients if status else [],
+        version=connection.version,
     )
-
-
-class _Link:
-    """A connection to a pool for a question or two."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._codec = Codec()
-        self._context: zmq.Context[Any] = zmq.Context()
-        self.socket = dial(self._context, connection.clients)
-
-    def __enter__(self) -> _Link:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._context.destroy(linger=500)
-
-    def send(self, message: Message) -> None:
-        send(self.socket, self._codec.encode(message))
-
-    def status(self) -> PoolStatus | None:
-        while (frames := receive(self.socket)) is not None:
-            try:
-                message = self._codec.decode(frames)
-            except ProtocolError:
-                continue
-            if isinstance(message, PoolStatus):
-                return message
-        return None
-
-
-def _ask(connection: Connection, question: StatusRequest | Scale, timeout: float) -> PoolStatus:
-    answer = _ask_all([connection], question, timeout).get(connection.name)
-    if answer is not None:
-        return answer
-    if not is_alive(connection):
-        raise PoolNotFound(connection.name)
-    raise PoolUnreachable(connection.name, timeout)
-
-
-def _ask_all(connections: list[Connection], question: StatusRequest | Scale, timeout: float) -> dict[str, PoolStatus]:
-    """Ask several pools at once; the answers that came in time, by name."""
-    links = {c.name: _Link(c) for c in connections}
-    answers: dict[str, PoolStatus] = {}
-    try:
-        poller = zmq.Poller()
-        for link in links.values():
-            link.send(question)
-            poller.register(link.socket, zmq.POLLIN)
-        deadline = time.monotonic() + timeout
-        while len(answers) < len(links) and (left := deadline - time.monotonic()) > 0:
-            poller.poll(int(left * 1000) + 1)
-            for name, link in links.items():
-                status = link.status()
-                if status is not None:
-                    answers[name] = status
-    finally:
-        for link in links.values():
-            link.__exit__()
-    return answers

@@ -8,11 +8,11 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import zmq
 
 from shoal.blocks.provider import Job, JobState
 from shoal.blocks.scaling import BlockChange, CancelBlock, CapacityGone, DrainBlock, Scaling, SubmitBlock
@@ -22,23 +22,28 @@ from shoal.dispatch.events import CapacityExpected, CapacityLost, DrainRequested
 from shoal.dispatch.machine import AWAY, Dispatcher
 from shoal.errors import PoolExists, WorkerStartFailed
 from shoal.events import BlockChanged, ManagerLeft, ManagerRegistered, PoolEnded, PoolStarted, WorkerEnded
-from shoal.links import Gate, Poll, listen
+from shoal.links import Door, Poll, listen
 from shoal.pool.connection import Connection, is_alive, read_file, remove_connection, write_connection
 from shoal.pool.interchange import Interchange
 from shoal.pool.jobs import Jobs, Submitted
 from shoal.pool.journal import Journal
+from shoal.pool.keeping import keep_marks, keep_sessions, look_after_sessions
 from shoal.pool.peers import ManagerPeer
 from shoal.pool.spec import PoolSpec
 from shoal.pool.status import status_of
 from shoal.serialize import pack_failure
 from shoal.wire.messages import (
     PoolStatus,
+    Register,
     Scale,
     Shutdown,
     StatusRequest,
     Trouble,
 )
 from shoal.wire.starting import Address, ManagerSpec
+
+if TYPE_CHECKING:
+    from shoal.links.curve import Gate
 
 __all__ = ["PoolServer"]
 
@@ -47,6 +52,9 @@ TICK = 1.0
 
 UNEVEN_TICK = 0.05
 """The same while attempts wait behind others although there is room elsewhere."""
+
+PLANNED = 0.02
+"""Seconds between looks at when the scaling wants to be asked, while messages come."""
 
 SLOW_START = 30.0
 """Seconds after which a block without a manager is mentioned."""
@@ -73,14 +81,18 @@ class PoolServer:
         self._watches: dict[int, int] = {}
         self._poll = Poll()
         self._scaling = Scaling(spec.provider.min_blocks, spec.provider.max_blocks)
-        self._context: zmq.Context[Any] = zmq.Context()
         self._gate: Gate | None = None
-        client_door, clients = listen(self._context, spec.clients, self._need_gate, "clients")
-        manager_door, self._managers_at = listen(self._context, spec.managers, self._need_gate, "managers")
+        client_door, clients = listen(spec.clients, self._need_gate, "clients", spec.address)
+        manager_door, self._managers_at = listen(spec.managers, self._need_gate, "managers", spec.address)
+        self._doors: tuple[Door, Door] = (client_door, manager_door)
         self._connection = self._connect(clients)
         self._jobs = Jobs(spec.provider.open())
         self._poll.add(self._jobs.fd, self._provider_answered)
-        self._interchange = Interchange(spec.name, (client_door, manager_door), self._poll, _machine(spec), self)
+        self._interchange = Interchange(spec.name, self._doors, self._poll, _machine(spec), self)
+        if spec.owner_pid:
+            keep_marks(spec, self._interchange)
+        else:
+            keep_sessions(spec, self._interchange, self._again, self._say_so)
 
     def run(self) -> None:
         """Serve until told to end, or until the owner is gone."""
@@ -105,18 +117,21 @@ class PoolServer:
         self._watch_signals()
         self._carry_out(self._scaling.target_set(self._spec.provider.init_blocks, [], time.monotonic()))
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        ticked = time.monotonic()
+        gc.set_threshold(200_000, 20, 50)  # tens of thousands of tasks come and go in waves, and are no garbage
+        ticked = planned = time.monotonic()
+        wake: float | None = None
         while self._stop is None:
             now = time.monotonic()
             if now - ticked > AWAY:
                 self._awake_since = now
             due = ticked + (UNEVEN_TICK if self._interchange.machine.uneven else TICK)
-            wake = self._scaling.wake_at()
+            if now >= planned:  # not at each message: it is about blocks
+                planned = now + PLANNED
+                wake = self._scaling.wake_at()
             if wake is not None:
-                due = min(due, wake)
+                due = min(due, max(wake, now))
             if now >= due:
-                ticked = now
+                ticked = planned = now
                 self._tick(now)
                 self._interchange.flush()
                 continue
@@ -128,6 +143,7 @@ class PoolServer:
     def _connect(self, clients: Address) -> Connection:
         spec = self._spec
         other = read_file(Path(spec.connection))
+        self._again = other is not None and spec.supervised and other.supervisor == os.getppid()
         if other is not None and is_alive(other):
             # Whoever started it has died before it had the name for sure.
             shutil.rmtree(spec.sockets, ignore_errors=True)
@@ -136,10 +152,15 @@ class PoolServer:
         write_connection(connection, Path(spec.connection))
         return connection
 
+    def _say_so(self, text: str) -> None:
+        self._say(Trouble("pool", f"pool '{self._spec.name}' {text}"))
+
     def _need_gate(self) -> Gate:
         if self._gate is None:
-            self._gate = gate = Gate(self._context)
-            self._poll.add_socket(gate.socket, gate.answer)
+            from shoal.links.curve import Gate  # zmq takes a while to load, and is not needed inside a host
+
+            self._gate = gate = Gate()
+            self._poll.add_link(gate, gate.answer)
         return self._gate
 
     def _watch_owner(self) -> None:
@@ -168,8 +189,10 @@ class PoolServer:
     def _end(self) -> None:
         error = sys.exception()
         reason = self._stop or (f"its process failed: {type(error).__name__}: {error}" if error else "it ended")
-        # Now: blocks may take a while to end, and nothing of theirs will be passed on any more.
-        self._interchange.broadcast(Shutdown(reason))
+        if error is None:  # else they see that the process has ended, as of one that was killed
+            # Now: blocks may take a while to end, and nothing of theirs will be passed on any more.
+            self._interchange.broadcast(Shutdown(reason))
+            self._interchange.dismiss(Shutdown(reason))
         for fd in self._watches.values():
             self._poll.remove(fd)
         now = time.time()
@@ -180,9 +203,17 @@ class PoolServer:
                 state = (BlockState.ENDED if block.state is BlockState.RUNNING else BlockState.CANCELLED).value
                 self._journal.append(BlockChanged(now, block.number, state, block.job, "the pool ended"))
         self._jobs.close(timeout=5.0)
-        remove_connection(self._connection, Path(self._spec.connection))
+        if self._interchange.orphans is not None:
+            self._interchange.orphans.close()
+        if error is None and self._interchange.sessions is not None:
+            self._interchange.sessions.close()
+        if error is None or not self._spec.supervised:  # else the next process needs all that
+            remove_connection(self._connection, Path(self._spec.connection))
         self._journal.append(PoolEnded(time.time(), reason))
-        self._context.destroy(linger=100)
+        for door in self._doors:
+            door.close(0.1)
+        if self._gate is not None:
+            self._gate.close()
 
     # ------------------------------------------------------------------ blocks
 
@@ -197,9 +228,8 @@ class PoolServer:
                     if job:
                         self._jobs.cancel(job)
                 case DrainBlock(block):
-                    for peer in list(self._interchange.managers.values()):
-                        if peer.block == block:
-                            self._interchange.tell(DrainRequested(peer.number))
+                    for peer in self._interchange.managers_of(block):
+                        self._interchange.tell(DrainRequested(peer.number))
                 case BlockChange(block, state, job, message):
                     self._journal.append(BlockChanged(time.time(), block, state.value, job, message))
                     if state is BlockState.FAILED:
@@ -234,6 +264,10 @@ class PoolServer:
             self._connection.pid_started,
             spec.memory_per_node,
             spec.gpus_per_node,
+            msgspec.structs.replace(spec.rules, walltime=spec.provider.walltime or 0.0),
+            self._connection.host,
+            spec.orphan_after,
+            spec.outlive,
         )
         # Somebody may have tidied up the logs of a pool that lasts.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -251,7 +285,7 @@ class PoolServer:
                 continue
             block, status = answer
             if status.state in (JobState.ENDED, JobState.FAILED):
-                self._interchange.read_managers()
+                self._interchange.drain_managers()
                 self._drop_managers(block, _first_line(status.message))
                 message = f"its process ended with {status.message}"
                 self._carry_out(self._scaling.ended(block, message, now))
@@ -263,9 +297,8 @@ class PoolServer:
 
         def ended() -> None:
             self._unwatch(block)
-            for peer in self._interchange.managers.values():
-                if peer.block == block:  # until it is known why it ended, its manager gets nothing more
-                    self._interchange.tell(DrainRequested(peer.number, gone=True))
+            for peer in self._interchange.managers_of(block):  # until it is known why it ended, it gets nothing more
+                self._interchange.tell(DrainRequested(peer.number, gone=True))
             self._jobs.look(block, job)
 
         self._watches[block] = fd
@@ -277,21 +310,20 @@ class PoolServer:
             self._poll.remove(fd)
 
     def _drop_managers(self, block: int, reason: str = "its block was ended") -> None:
-        for peer in list(self._interchange.managers.values()):
-            if peer.block == block:
-                self._interchange.drop_manager(peer, True, reason)
+        for peer in self._interchange.managers_of(block):
+            self._interchange.drop_manager(peer, True, reason)
 
     def _tick(self, now: float) -> None:
         self._carry_out(self._scaling.ticked(now))
         self._interchange.tell(Ticked())
+        look_after_sessions(self._interchange, self._say_so)
         waiting = self._interchange.machine.waiting
         if waiting and not self._scaling.target and not self._starved:
             text = f"{waiting} tasks wait in pool '{self._spec.name}', which has no blocks and is to have none; scale it up"
             self._say(Trouble("block", text))
         self._starved = bool(waiting) and not self._scaling.target
-        for block in self._scaling.live():
-            early = block.state in (BlockState.REQUESTED, BlockState.PENDING)
-            if early and now - max(block.since, self._awake_since) > SLOW_START and block.number not in self._slow:
+        for block in self._scaling.early():
+            if now - max(block.since, self._awake_since) > SLOW_START and block.number not in self._slow:
                 self._slow.add(block.number)
                 log = self._folder / f"block-{block.number}.err"
                 text = (
@@ -313,6 +345,18 @@ class PoolServer:
         self._journal.append(ManagerRegistered(time.time(), peer.number, peer.block, peer.host, peer.pid, peer.slots))
         return True
 
+    def manager_refused(self, message: Register, differs: tuple[str, str, str]) -> None:
+        """A block that has no other manager is of no use; nor would be the next one like it."""
+        what, here, there = differs
+        text = (
+            f"the manager of block {message.block} on {message.host} is refused: its {what} is {there}, that of the pool "
+            f"{here}. Fix: have the provider's worker_init activate the environment in which the pool was started"
+        )
+        if self._interchange.managers_of(message.block):
+            self._say(Trouble("manager", text))
+        else:
+            self._carry_out(self._scaling.failed(message.block, text, time.monotonic()))
+
     def manager_heard(self, peer: ManagerPeer) -> None:
         """Note that a block has workers."""
         if peer.workers:
@@ -322,6 +366,11 @@ class PoolServer:
         """Write it down."""
         block = self._scaling.blocks.get(peer.block)
         self._journal.append(ManagerLeft(time.time(), peer.number, lost and not (block and block.draining), reason))
+
+    def manager_leaves(self, peer: ManagerPeer) -> None:
+        """Let it finish what it runs; another block takes the place of its own."""
+        self._interchange.tell(DrainRequested(peer.number))
+        self._carry_out(self._scaling.leaving(peer.block, time.monotonic()))
 
     def manager_timed_out(self, peer: ManagerPeer, reason: str) -> None:
         """End the block: its attempts may be run again elsewhere."""
@@ -359,7 +408,8 @@ class PoolServer:
 
     def _say(self, trouble: Trouble) -> None:
         self._trouble = trouble.text
-        sys.stderr.write(trouble.text + "\n")
+        with suppress(OSError):  # a full disk
+            sys.stderr.write(trouble.text + "\n")
         self._interchange.broadcast(trouble)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,16 +16,28 @@ import msgspec
 from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import ConfigurationError, PoolExists, PoolStartFailed
 from shoal.links import folder_address, own_folder, socket_folder
-from shoal.pool.connection import Connection, connection_path, is_alive, pools_folder, read_file
+from shoal.pool.connection import Connection, connection_path, is_alive, is_supervised, pools_folder, read_file
 from shoal.pool.spec import PoolSpec
 from shoal.resources import as_bytes
 
-__all__ = ["make_spec", "spawn_pool", "stderr_tail", "wait_for_file"]
+__all__ = [
+    "INTERFACE_FIX",
+    "make_spec",
+    "names_interface",
+    "on_interface",
+    "renewed",
+    "spawn_pool",
+    "stderr_tail",
+    "wait_for_file",
+]
 
 START_LIMIT = 10.0
 """Seconds that a pool may take to write its connection file, where that has to be waited for."""
 
 TAIL = 4096
+
+INTERFACE_FIX = "use the IPv4 address of one interface of this host, such as 10.0.0.5, which its nodes can reach"
+"""What to do about an address that is none."""
 
 
 def make_spec(
@@ -62,7 +76,7 @@ def make_spec(
     if gpus_per_node is not None and gpus_per_node < 0:
         raise ConfigurationError("gpus_per_node", gpus_per_node, "use 0 or more, or None for what a node has")
     found = read_file(path)
-    if found is not None and is_alive(found):
+    if found is not None and (is_alive(found) or is_supervised(found)):
         raise PoolExists(name)
     logs = own_folder(folder if folder is not None else pools_folder() / f"{name}.d")
     sockets = socket_folder()
@@ -84,6 +98,40 @@ def make_spec(
     )
 
 
+def on_interface(spec: PoolSpec, address: str) -> PoolSpec:
+    """The same pool with its ports on an interface of this host, so that managers come from other hosts; clients, too, if it lasts.
+
+    Args:
+        spec: of the pool.
+        address: the interface's IPv4 address.
+
+    Raises:
+        ConfigurationError: it is no such address.
+    """
+    if not names_interface(address):
+        raise ConfigurationError("address", address, INTERFACE_FIX)
+    clients = spec.clients if spec.owner_pid else None
+    return msgspec.structs.replace(spec, address=address, managers=None, clients=clients)
+
+
+def names_interface(address: str) -> bool:
+    """Whether it is an IPv4 address that one interface can have, and that others can connect to."""
+    try:
+        found = ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return not (found.is_unspecified or found.is_multicast)
+
+
+def renewed(spec: PoolSpec) -> PoolSpec:
+    """The same pool once more, with sockets of its own: for one that was killed. What that left is removed."""
+    shutil.rmtree(spec.sockets, ignore_errors=True)
+    sockets = socket_folder()
+    clients = spec.clients and folder_address(sockets, "clients")
+    managers = spec.managers and folder_address(sockets, "managers")
+    return msgspec.structs.replace(spec, sockets=str(sockets), clients=clients, managers=managers)
+
+
 def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
     """Start a pool process.
 
@@ -103,7 +151,7 @@ def spawn_pool(spec: PoolSpec) -> tuple[subprocess.Popen[bytes], Connection]:
     err = os.open(folder / "pool.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "shoal.pool", str(path)],
+            [sys.executable, "-P", "-m", "shoal.pool.supervisor" if spec.supervised else "shoal.pool", str(path)],
             stdin=subprocess.DEVNULL,
             stdout=err,
             stderr=err,
@@ -127,12 +175,12 @@ def wait_for_file(spec: PoolSpec, process: subprocess.Popen[bytes]) -> Connectio
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         found = read_file(Path(spec.connection))
-        if found is not None and found.pid == process.pid:
+        if found is not None and process.pid in (found.pid, found.supervisor):
             return found
         if process.poll() is not None:
             raise _failed(spec, f"it ended with exit code {process.returncode}")
         time.sleep(0.01)
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own; a supervised pool is in there, too
     process.wait()
     raise _failed(spec, f"it did not come up within {START_LIMIT:.0f} s")
 

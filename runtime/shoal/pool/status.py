@@ -46,6 +46,8 @@ def status_of(
         memory_free=sum(m.memory_free for m in managers),
         gpus=sum(m.gpus for m in managers),
         gpus_free=sum(m.gpus_free for m in managers),
+        sessions=interchange.sessions.absent() if interchange.sessions is not None else [],
+        malformed=interchange.malformed,
     )
 
 
@@ -61,7 +63,7 @@ def _manager_status(peer: ManagerPeer, interchange: Interchange) -> ManagerStatu
         peer.workers,
         min(held, peer.slots),
         max(0, held - peer.slots),
-        time.monotonic() - known.heard if known else 0.0,
+        interchange.machine.silent_for(peer.number, time.monotonic()),
         peer.memory,
         max(0, known.memory_left) if known else 0,
         peer.gpus,

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from shoal.outcome import Payload
-from shoal.serialize.pickling import OUT_OF_BAND, SMALL, Pickler, attempt, own, refusal, try_dump, view, write
+from shoal.serialize.pickling import OUT_OF_BAND, SMALL, Pickler, Place, attempt, own, refusal, try_dump, view, write
 from shoal.serialize.reducers import is_future
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ _future_kinds: set[type] = set()
 
 
 def pack_call(
-    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Callable[[], Sequence[str]] | None = None
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    label: str,
+    names: Callable[[], Sequence[str]] | None = None,
+    place: Place | None = None,
 ) -> tuple[Payload, list[Future[Any]]]:
     """Pickle the arguments of a call, once, as they are now.
 
@@ -35,6 +39,7 @@ def pack_call(
         kwargs: the arguments by name, likewise.
         label: the function's name, for the error.
         names: gives the names of the positional arguments, for the error; asked only then.
+        place: puts a large buffer elsewhere, and gives what travels in its place; None if it does not.
 
     Returns:
         The payload, and the distinct futures: placeholder ``i`` stands for the ``i``-th.
@@ -46,10 +51,10 @@ def pack_call(
     where: list[tuple[int | str, int]] = []
     for index, value in enumerate(args):
         if not _is_simple(index, value, futures, where):
-            return _pack_thoroughly(args, kwargs, label, names)
+            return _pack_thoroughly(args, kwargs, label, names, place)
     for name, value in kwargs.items():
         if not _is_simple(name, value, futures, where):
-            return _pack_thoroughly(args, kwargs, label, names)
+            return _pack_thoroughly(args, kwargs, label, names, place)
     if not where:
         return Payload(pickle.dumps((args, kwargs), 5)), futures
     bare, bare_kwargs = list(args), dict(kwargs) if kwargs else kwargs
@@ -101,20 +106,24 @@ def _input(number: int) -> Any:
 
 
 def _pack_thoroughly(
-    args: tuple[Any, ...], kwargs: dict[str, Any], label: str, names: Callable[[], Sequence[str]] | None
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    label: str,
+    names: Callable[[], Sequence[str]] | None,
+    place: Place | None,
 ) -> tuple[Payload, list[Future[Any]]]:
     futures: list[Future[Any]] = []
-    payload, error = try_dump(lambda: _write(args, kwargs, futures))
+    payload, error = try_dump(lambda: _write(args, kwargs, futures, place))
     if payload is None:
         assert error is not None
         raise _culprit(args, kwargs, label, names, error) from error
     return payload, futures
 
 
-def _write(args: tuple[Any, ...], kwargs: dict[str, Any], futures: list[Any]) -> Payload:
+def _write(args: tuple[Any, ...], kwargs: dict[str, Any], futures: list[Any], place: Place | None = None) -> Payload:
     futures.clear()
     call = (tuple(map(_set_aside, args)), {name: _set_aside(value) for name, value in kwargs.items()})
-    return write(_CallPickler, call, context=(futures, {}))
+    return write(_CallPickler, call, context=(futures, {}), place=place)
 
 
 def _set_aside(value: Any) -> Any:
@@ -143,12 +152,13 @@ def _culprit(
     return refusal(error, f"the arguments of {label}", tuple)
 
 
-def unpack_call(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def unpack_call(payload: Payload, inputs: Sequence[Any], take: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call, with ``inputs[i]`` where placeholder ``i`` stands.
 
     Args:
         payload: from :func:`pack_call`; its parts may be wrapped as for :func:`~shoal.serialize.unpack`.
         inputs: the values of the futures.
+        take: see :func:`~shoal.serialize.unpack`.
 
     Raises:
         Exception: whatever unpickling raises, for instance ModuleNotFoundError.
@@ -156,7 +166,7 @@ def unpack_call(payload: Payload, inputs: Sequence[Any]) -> tuple[tuple[Any, ...
     head = payload.head
     if type(head) is not bytes:
         head = view(head)
-    buffers = own(head, payload.buffers) if payload.buffers else ()
+    buffers = own(head, payload.buffers, take) if payload.buffers else ()
     if not inputs:
         return pickle.loads(head, buffers=buffers) if buffers else pickle.loads(head)  # type: ignore[no-any-return]
     before = _inputs.set(inputs)

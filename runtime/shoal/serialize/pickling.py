@@ -29,6 +29,7 @@ __all__ = [
     "SMALL",
     "Chunks",
     "Pickler",
+    "Place",
     "attempt",
     "own",
     "pack",
@@ -43,6 +44,8 @@ T = TypeVar("T")
 
 OUT_OF_BAND = 16 * 1024
 """Buffers from this size on (bytes) are kept beside the pickle stream."""
+
+Place = Callable[[Any], Any]
 
 SMALL = frozenset({type(None), bool, int, float, complex})
 """Types whose instances are always small and mention nothing else."""
@@ -107,24 +110,25 @@ class Pickler(pickle.Pickler):
 # --------------------------------------------------------------------------- pickling
 
 
-def pack(obj: Any, what: str = "the object", copy: bool = True) -> Payload:
+def pack(obj: Any, what: str = "the object", copy: bool = True, place: Place | None = None) -> Payload:
     """Pickle an object.
 
     Args:
         obj: anything.
         what: the object in the user's words, for the error.
         copy: whether mutable buffers are copied. False is for who sends the payload before anyone can change them.
+        place: see :func:`write`.
 
     Raises:
         NotPicklable: the object, or something in it, cannot be pickled.
         Exception: what an app raised that was called inside a task, if its future is in the object.
     """
     kind = type(obj)
-    if kind in SMALL or kind is str or (kind is bytes and len(obj) < OUT_OF_BAND):
+    if kind in SMALL or ((kind is str or kind is bytes) and len(obj) < OUT_OF_BAND):
         return Payload(pickle.dumps(obj, 5))
     if kind is bytes:
-        return Payload(_ONE_BYTES, (obj,))
-    payload, error = try_dump(lambda: write(Pickler, obj, copy))
+        return Payload(_ONE_BYTES, ((place(obj) if place is not None else None) or obj,))
+    payload, error = try_dump(lambda: write(Pickler, obj, copy, place=place))
     if payload is None:
         assert error is not None
         if isinstance(error, CallFailed):
@@ -133,7 +137,7 @@ def pack(obj: Any, what: str = "the object", copy: bool = True) -> Payload:
     return payload
 
 
-def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None) -> Payload:
+def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None, place: Place | None = None) -> Payload:
     """Pickle an object with a pickler of the given class, whatever that raises.
 
     Args:
@@ -141,6 +145,7 @@ def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None)
         obj: the object.
         copy: see :func:`pack`.
         context: given to the pickler.
+        place: puts a large buffer elsewhere, and gives what travels in its place; None if it does not.
     """
     chunks = Chunks()
     buffers: list[Any] = []
@@ -151,7 +156,10 @@ def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None)
         if raw.nbytes < OUT_OF_BAND:
             return True  # in the stream
         owner = raw.obj
-        if type(owner) is bytes and len(owner) == raw.nbytes:
+        elsewhere = place(raw) if place is not None else None
+        if elsewhere is not None:
+            buffers.append(elsewhere)
+        elif type(owner) is bytes and len(owner) == raw.nbytes:
             buffers.append(owner)
         else:
             buffers.append(bytes(raw) if copy else raw)
@@ -161,9 +169,10 @@ def write(kind: type[Pickler], obj: Any, copy: bool = True, context: Any = None)
     pickler = kind(chunks, 5, buffer_callback=keep)
     pickler.context = context
     pickler.dump(obj)
-    if len(chunks) == 1 and not flags:
-        return Payload(chunks[0])
-    return Payload(b"".join(chunks + flags), tuple(buffers))
+    head = chunks[0] if len(chunks) == 1 and not flags else b"".join(chunks + flags)
+    if place is not None and len(head) >= OUT_OF_BAND:
+        return Payload(place(head) or head, tuple(buffers))
+    return Payload(head, tuple(buffers))
 
 
 def try_dump(dump: Callable[[], T]) -> tuple[T | None, Exception | None]:
@@ -206,12 +215,13 @@ def refusal(error: Exception, what: str, kind: type) -> NotPicklable:
 # --------------------------------------------------------------------------- unpickling
 
 
-def unpack(payload: Payload, take: bool = False) -> Any:
+def unpack(payload: Payload, take: bool = False, common: bool = False) -> Any:
     """The object in a payload. Its arrays are writable where they were, and shared with nobody.
 
     Args:
         payload: from :func:`pack`, its parts bytes-like, or wrapped as something with ``data`` or ``buffer``.
         take: give writable buffers of the payload to the object instead of copying them; the payload is spent then.
+        common: give all of its buffers to the object as they are: its arrays can only be read, and others read the same.
 
     Raises:
         Exception: whatever unpickling raises, for instance ModuleNotFoundError.
@@ -221,6 +231,8 @@ def unpack(payload: Payload, take: bool = False) -> Any:
         head = view(head)
     if not payload.buffers:
         return pickle.loads(head)
+    if common:
+        return pickle.loads(head, buffers=_in_common(head, payload.buffers))
     return pickle.loads(head, buffers=own(head, payload.buffers, take))
 
 
@@ -242,6 +254,12 @@ def own(head: Any, buffers: Sequence[Any], take: bool = False) -> list[Any]:
         else:
             owned.append(bytearray(data))
     return owned
+
+
+def _in_common(head: Any, buffers: Sequence[Any]) -> list[Any]:
+    """Buffers for the unpickler, none of them copied but ``bytes``, which only exist as objects of their own."""
+    views = [memoryview(view(item)).toreadonly() for item in buffers]
+    return [bytes(v) if flag else v for flag, v in zip(head[-len(buffers) :], views, strict=True)]
 
 
 _BYTES_LIKE = (bytes, bytearray, memoryview)

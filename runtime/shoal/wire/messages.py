@@ -8,13 +8,17 @@ assigns ``client`` on acceptance and never trusts the one that came in.
 
 Rule of versions: both sides state ``PROTOCOL_VERSION`` in their first message (:class:`Hello`, :class:`Register`), and
 the pool answers :class:`Refused` unless they are equal. A change of any field raises the number.
+
+Numbers state their bounds, which hold for what is received: what lies outside is no message, so no number from a wire can
+make a reader count to infinity. They are far beyond what any machine has.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from shoal.outcome import Failure, Payload
 
@@ -26,8 +30,11 @@ __all__ = [
     "ClientGone",
     "Goodbye",
     "Heartbeat",
+    "Held",
+    "HeldTask",
     "Hello",
     "Input",
+    "Leaving",
     "ManagerStatus",
     "Message",
     "NeedBlob",
@@ -43,15 +50,26 @@ __all__ = [
     "Running",
     "RunningAttempt",
     "Scale",
+    "SessionStatus",
     "Shutdown",
+    "Stacks",
+    "StacksRequest",
     "StatusRequest",
+    "Taken",
     "Task",
     "Tasks",
     "Trouble",
     "Welcome",
 ]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
+
+_Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
+_Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+_Slots = Annotated[int, Meta(ge=0, le=1 << 16)]
+_Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
+_Finite = Annotated[float, Meta(ge=0.0, le=1e308)]
+_Digest = Annotated[bytes, Meta(max_length=64)]
 
 
 # --------------------------------------------------------------------------- parts of messages
@@ -92,24 +110,28 @@ class Task(msgspec.Struct, array_like=True):
         each: the function is called once for each item of its first argument, a list of argument tuples, and each call
             makes one of the outputs; a call that fails leaves the others alone (:attr:`Result.flaws`).
         client: assigned by the interchange.
+        lend: whether its large values may be lent in shared memory.
+        ranks: how many MPI processes it starts; 0 for none.
     """
 
-    tid: int
-    attempt: int
-    code: bytes
-    captures: bytes
+    tid: _Number
+    attempt: _Number
+    code: _Digest
+    captures: _Digest
     captured: bytes | None
     body: Payload
     inputs: list[Input] = []
-    outputs: list[str] = []
+    outputs: tuple[str, ...] = ()
     label: str = ""
-    cores: float = 1.0
+    cores: _Finite = 1.0
     priority: int = 0
-    walltime: float = 0.0
-    memory: int = 0
-    gpus: int = 0
+    walltime: _Finite = 0.0
+    memory: Annotated[int, Meta(ge=0)] = 0
+    gpus: _Count = 0
     each: bool = False
-    client: int = 0
+    client: _Number = 0
+    lend: bool = False
+    ranks: _Slots = 0
 
 
 class Result(msgspec.Struct, array_like=True):
@@ -125,25 +147,25 @@ class Result(msgspec.Struct, array_like=True):
             are empty.
     """
 
-    client: int
-    tid: int
-    attempt: int
+    client: _Number
+    tid: _Number
+    attempt: _Number
     values: list[Payload]
     failure: Failure | None = None
     worker: str = ""
-    started: float = 0.0
-    ended: float = 0.0
-    flaws: list[tuple[int, Failure]] = []
+    started: _Finite = 0.0
+    ended: _Finite = 0.0
+    flaws: list[tuple[_Count, Failure]] = []
 
 
 class RunningAttempt(msgspec.Struct, array_like=True, gc=False):
     """An attempt that has been running for a while (short ones are never announced)."""
 
-    client: int
-    tid: int
-    attempt: int
+    client: _Number
+    tid: _Number
+    attempt: _Number
     worker: str
-    started: float
+    started: _Finite
 
 
 class BlockStatus(msgspec.Struct, array_like=True):
@@ -185,6 +207,41 @@ class ManagerStatus(msgspec.Struct, array_like=True):
     gpus_free: int = 0
 
 
+class SessionStatus(msgspec.Struct, array_like=True):
+    """A session whose client is away, and what the pool keeps for it.
+
+    Args:
+        session: its id, by which it can be claimed.
+        name: of its client, for people.
+        since: when that left, in seconds since the epoch.
+        unfinished: attempts that wait or run.
+        done: results that nobody has taken yet.
+        nbytes: their size.
+    """
+
+    session: str
+    name: str
+    since: _Finite
+    unfinished: _Count
+    done: _Count
+    nbytes: _Bytes
+
+
+class HeldTask(msgspec.Struct, array_like=True):
+    """An attempt that a lasting pool has for a session.
+
+    Args:
+        tid, attempt: which.
+        label: the app's name.
+        state: ``waiting``, ``sent`` (to a manager; it may be running), ``running`` or ``done`` (its result is on its way).
+    """
+
+    tid: _Number
+    attempt: _Number
+    label: str
+    state: str
+
+
 # --------------------------------------------------------------------------- client -> pool
 
 
@@ -197,13 +254,17 @@ class Hello(msgspec.Struct, array_like=True, tag="hello"):
         name: for people: which notebook or script.
         python: ``major.minor``.
         pid: the client's process.
+        resume: the session was connected to this pool before: it is to say what it holds of it (:class:`Held`).
+        probe: a loan of shared memory, for the pool to try (see :mod:`shoal.arena`); empty if the client lends none.
     """
 
     protocol: int
     session: str
     name: str
     python: str
-    pid: int
+    pid: _Count
+    resume: bool = False
+    probe: bytes = b""
 
 
 class Tasks(msgspec.Struct, array_like=True, tag="tasks"):
@@ -218,14 +279,14 @@ class Blob(msgspec.Struct, array_like=True, tag="blob"):
     ``data`` is bytes-like; receivers verify nothing and keep it under ``digest``.
     """
 
-    digest: bytes
+    digest: _Digest
     data: Any
 
 
 class Cancel(msgspec.Struct, array_like=True, tag="cancel"):
     """End these attempts, ``(client, tid, attempt)`` each: what runs is interrupted, and its worker replaced."""
 
-    attempts: list[tuple[int, int, int]]
+    attempts: list[tuple[_Number, _Number, _Number]]
 
 
 class StatusRequest(msgspec.Struct, array_like=True, tag="status?"):
@@ -234,11 +295,25 @@ class StatusRequest(msgspec.Struct, array_like=True, tag="status?"):
     ticket: int
 
 
+class StacksRequest(msgspec.Struct, array_like=True, tag="stacks?"):
+    """Ask what the threads of a pool's processes are doing. Answered by one :class:`Stacks` of each process that is asked.
+
+    Works without :class:`Hello`. The pool passes it on, with a ticket of its own.
+
+    Args:
+        ticket: comes back with the answers.
+        worker: the one worker that is meant, ``host/pid``; empty for all of them, their managers and the pool.
+    """
+
+    ticket: int
+    worker: str = ""
+
+
 class Scale(msgspec.Struct, array_like=True, tag="scale"):
     """Set the number of blocks to aim at (kept within the provider's min and max). Answered by :class:`PoolStatus`."""
 
     ticket: int
-    blocks: int
+    blocks: _Count
 
 
 class Shutdown(msgspec.Struct, array_like=True, tag="shutdown"):
@@ -248,7 +323,19 @@ class Shutdown(msgspec.Struct, array_like=True, tag="shutdown"):
 
 
 class Goodbye(msgspec.Struct, array_like=True, tag="goodbye"):
-    """A client, or a manager, leaves on purpose."""
+    """A client, or a manager, leaves on purpose.
+
+    Args:
+        keep: the session will be claimed later: what waits and runs goes on, and results are kept.
+    """
+
+    keep: bool = False
+
+
+class Taken(msgspec.Struct, array_like=True, tag="taken"):
+    """So many :class:`Results` have been taken in since :class:`Welcome`: to a pool or a manager that keeps them until then."""
+
+    count: _Count
 
 
 # --------------------------------------------------------------------------- pool -> client
@@ -260,10 +347,26 @@ class Welcome(msgspec.Struct, array_like=True, tag="welcome"):
     Args:
         pool: the pool's name.
         peer: the number that the pool gave to the client or manager.
+        keeps: the pool keeps results until they are :class:`Taken`.
+        lend: whether large values may be lent, both ways, instead of sent: all are on one host.
     """
 
     pool: str
     peer: int
+    keeps: bool = False
+    lend: bool = False
+
+
+class Held(msgspec.Struct, array_like=True, tag="held"):
+    """What a pool has of a session that comes again; sent after the results that were not taken.
+
+    Args:
+        known: whether it remembers the session at all.
+        tasks: all attempts of it that were accepted and whose results have not been taken.
+    """
+
+    known: bool
+    tasks: list[HeldTask]
 
 
 class Refused(msgspec.Struct, array_like=True, tag="refused"):
@@ -293,9 +396,9 @@ class Running(msgspec.Struct, array_like=True, tag="running"):
 class Output(msgspec.Struct, array_like=True, tag="output"):
     """Text that a task printed. ``stream`` is ``stdout`` or ``stderr``."""
 
-    client: int
-    tid: int
-    attempt: int
+    client: _Number
+    tid: _Number
+    attempt: _Number
     stream: str
     text: str
 
@@ -303,7 +406,7 @@ class Output(msgspec.Struct, array_like=True, tag="output"):
 class NeedBlob(msgspec.Struct, array_like=True, tag="blob?"):
     """The sender has no blob of these digests (any more): send them again. Travels towards the client."""
 
-    digests: list[bytes]
+    digests: list[_Digest]
 
 
 class PoolStatus(msgspec.Struct, array_like=True, tag="status"):
@@ -319,6 +422,8 @@ class PoolStatus(msgspec.Struct, array_like=True, tag="status"):
         clients: names of the clients connected now.
         trouble: the last thing that went wrong; empty if nothing did.
         memory, memory_free, gpus, gpus_free: those of all managers together.
+        malformed: how often something came in that was no message, or none for the door where it came.
+        sessions: those whose clients are away.
     """
 
     ticket: int
@@ -336,6 +441,8 @@ class PoolStatus(msgspec.Struct, array_like=True, tag="status"):
     memory_free: int = 0
     gpus: int = 0
     gpus_free: int = 0
+    malformed: int = 0
+    sessions: list[SessionStatus] = []
 
 
 class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
@@ -352,10 +459,24 @@ class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
     fatal: bool = False
 
 
+class Stacks(msgspec.Struct, array_like=True, tag="stacks"):
+    """What the threads of some processes are doing: of those of one manager, or of the pool.
+
+    Args:
+        ticket: of the request.
+        host: the manager's; empty for the pool itself.
+        processes: of each its name, with what it is doing, and its stacks as Python writes them.
+    """
+
+    ticket: int
+    host: str
+    processes: list[tuple[str, str]]
+
+
 class ClientGone(msgspec.Struct, array_like=True, tag="client-gone"):
     """To managers: forget the tasks of this client that have not started."""
 
-    client: int
+    client: _Number
 
 
 # --------------------------------------------------------------------------- manager -> pool, worker -> manager
@@ -373,16 +494,19 @@ class Register(msgspec.Struct, array_like=True, tag="register"):
         slots: how many one-core tasks it runs at once.
         memory: bytes of memory that tasks may take in all; 0 if unknown.
         gpus: accelerators of the node.
+        holds: attempts that it has begun, or has results of, from before the pool's process was started again; None for a
+            manager that is new.
     """
 
     protocol: int
-    block: int
+    block: _Count
     host: str
-    pid: int
+    pid: _Count
     python: str
-    slots: int
-    memory: int = 0
-    gpus: int = 0
+    slots: _Slots
+    memory: _Bytes = 0
+    gpus: _Slots = 0
+    holds: list[tuple[_Number, _Number, _Number]] | None = None
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag="heartbeat"):
@@ -394,10 +518,12 @@ class Heartbeat(msgspec.Struct, array_like=True, tag="heartbeat"):
             have not ended may be with workers at a time. A manager says so before its first worker gets something, and
             before it makes use of a larger window, so that the pool knows which attempts cannot have begun when the
             manager is lost. 0 says nothing.
+        answer: a manager wants to know whether its pool is still there, and to get this message back.
     """
 
-    workers: int = 0
-    window: int = 0
+    workers: _Count = 0
+    window: _Count = 0
+    answer: bool = False
 
 
 class Recall(msgspec.Struct, array_like=True, tag="recall"):
@@ -405,15 +531,37 @@ class Recall(msgspec.Struct, array_like=True, tag="recall"):
 
 
 class Returned(msgspec.Struct, array_like=True, tag="returned"):
-    """Attempts that a manager gives back, never begun: ``(client, tid, attempt)`` each."""
+    """Attempts that a manager gives back, never begun: ``(client, tid, attempt)`` each.
 
-    attempts: list[tuple[int, int, int]]
+    To a client: attempts that lack a value which is not being made in the pool. They are to be sent again with it.
+    """
+
+    attempts: list[tuple[_Number, _Number, _Number]]
+
+
+class Leaving(msgspec.Struct, array_like=True, tag="leaving"):
+    """A manager's time is nearly up: it shall get nothing more, and be told to end when it has nothing left.
+
+    Args:
+        reason: why, for people.
+    """
+
+    reason: str
 
 
 class Ready(msgspec.Struct, array_like=True, tag="ready"):
-    """A worker is up. ``pid`` is its process; it takes one task at a time."""
+    """A worker is up: it takes one task at a time.
+
+    Args:
+        pid: its process.
+        page: a manager of the pool's own host says so to the pool, before the worker gets anything: its file descriptor of the
+            worker's page, where the pool can read which attempts have begun, also when all are gone.
+        diary: where in that page they stand.
+    """
 
     pid: int
+    page: int = -1
+    diary: int = 0
 
 
 Message = (
@@ -422,22 +570,27 @@ Message = (
     | Blob
     | Cancel
     | StatusRequest
+    | StacksRequest
     | Scale
     | Shutdown
     | Goodbye
+    | Taken
     | Welcome
+    | Held
     | Refused
     | Results
     | Running
     | Output
     | NeedBlob
     | PoolStatus
+    | Stacks
     | Trouble
     | ClientGone
     | Register
     | Heartbeat
     | Recall
     | Returned
+    | Leaving
     | Ready
 )
 """Every message of the protocol."""

@@ -26,6 +26,8 @@ class Stub:
         self.rounds = flags.get("rounds", 1000)
         self.project = flags.get("project", name == "shoal")
         self.default = True
+        self.variant = flags.get("variant", "" if self.processes else " (variant)")
+        self.cases = flags.get("cases", ())
 
 
 @pytest.fixture

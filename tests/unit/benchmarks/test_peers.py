@@ -54,7 +54,7 @@ def test_who_hands_results_on():
     """Those without it sit out chains and fans."""
     peers = find_peers()
     named = {name for name, (_, peer) in peers.items() if peer.dependencies and peer.default}
-    assert named == {"shoal", "shoal-threads", "parsl", "dask", "ray", "executorlib"}
+    assert named == {"shoal", "shoal-threads", "shoal-tcp", "parsl", "dask", "ray", "executorlib"}
 
 
 def test_settings_other_than_the_best_are_measured_only_when_asked_for():

@@ -101,7 +101,7 @@ def test_inner_figures_have_a_table_of_their_own(stub):
     found.measurements.append(record("threads", "throughput", 1, figures={"rate": 90_000.0}))
     page = render(found, CASES, [stub("shoal"), stub("threads", processes=False, project=True)])
     assert "| CPU time, pool, µs | 4.30 (4.10 to 4.50) |" in page
-    assert "| no-ops (ThreadPoolExecutor), tasks/s | 90,000 (90,000 to 90,000) |" in page
+    assert "| no-ops (variant), tasks/s | 90,000 (90,000 to 90,000) |" in page
     assert "Threads" not in page.partition("Shoal alone")[0]
 
 

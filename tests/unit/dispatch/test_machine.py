@@ -279,6 +279,18 @@ def test_what_a_lost_manager_had_begun_is_lost_and_the_rest_waits_again(world: W
     assert world.tasks_for(8) == [3, 4, 5]
 
 
+def test_what_is_known_to_have_begun_is_lost_and_nothing_else(world: World):
+    """Where the pool knows what had begun on a lost manager, the order in which it was sent does not matter."""
+    world.manager(7, slots=1)
+    world(TasksSubmitted(1, [task(0)]))
+    world(AttemptsEnded(7, [done(1, 0, seconds=0.001)]))
+    world(TasksSubmitted(1, [task(i) for i in range(1, 6)]))
+    world(ManagerGone(7, "signal 9 (SIGKILL)", frozenset({(1, 0, 1), (1, 4, 1)})))
+    assert [r.tid for r in world.results_for(1)] == [4]
+    world(ManagerRegistered(8, 1, 8, "m"))
+    assert world.tasks_for(8) == [1, 2, 3, 5]
+
+
 def test_a_manager_without_workers_has_begun_nothing(world: World):
     """Tasks on a manager that never had a worker ready go elsewhere in silence."""
     world(ManagerRegistered(7, 0, 2, "m"), TasksSubmitted(1, [task(0), task(1)]))
@@ -305,9 +317,12 @@ def test_a_late_result_of_a_lost_attempt_is_dropped(world: World):
     world(TasksSubmitted(1, [task(0)]))
     world(ManagerGone(7, "silent"))
     assert len(world.results_for(1)) == 1
-    world(AttemptsEnded(7, [done(1, 0)]))
+    world(AttemptsEnded(7, [late := done(1, 0)]))
     assert world.results_for(1) == []
     assert world.machine.ignored == 1
+    assert world.machine.dropped == [late], "what it holds can be given back"
+    world(Ticked())
+    assert world.machine.dropped == []
 
 
 def test_a_late_result_is_taken_if_none_came(world: World):

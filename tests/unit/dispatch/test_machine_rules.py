@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from typing import Any
+from unittest import mock
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -33,6 +35,7 @@ from shoal.dispatch.events import (
 from shoal.dispatch.failures import CANCELLED
 from shoal.dispatch.machine import SUSPECT_AFTER, Dispatcher
 from shoal.dispatch.policy import AGE
+from shoal.dispatch.rooms import LOOK_AT
 from shoal.dispatch.states import AttemptState, ManagerState
 from shoal.outcome import Failure, Payload
 from shoal.wire.messages import Blob, Cancel, ClientGone, NeedBlob, Recall, Result, Results, RunningAttempt, Task, Tasks
@@ -69,8 +72,14 @@ def key_of(task: Task) -> Key:
 class Pool(RuleBasedStateMachine):
     """The world around one machine."""
 
+    look_at = LOOK_AT
+    """Managers that are looked at in one go."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.patches = ExitStack()
+        for name in ("shoal.dispatch.rooms.LOOK_AT", "shoal.dispatch.book.CLEARED_AT_ONCE"):
+            self.patches.enter_context(mock.patch(name, self.look_at))
         self.machine = Dispatcher(most=(3, 4, 2), blob_limit=25)
         self.cancelled: set[Key] = set()
         self.stopped = False
@@ -329,7 +338,7 @@ class Pool(RuleBasedStateMachine):
         pair = self.machine.shares.next()
         if pair is not None and free:
             assert pair[1].cores > max(free)
-        if pair is None:
+        if pair is None and not self.machine.places.sweeping:
             for line in self.machine.shares.aside():
                 attempt = line.first()
                 for manager in self.machine.managers.values():
@@ -338,6 +347,10 @@ class Pool(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """With a sound manager at the end, everything of the clients that are there gets its outcome."""
+        with self.patches:
+            self.all_ends()
+
+    def all_ends(self) -> None:
         for number in list(self.managers):
             del self.managers[number]
             self.tell(ManagerGone(number, "end"))
@@ -358,5 +371,13 @@ class Pool(RuleBasedStateMachine):
         assert not missing, "every attempt ends"
 
 
+class PoolThatLooksAtOne(Pool):
+    """The same where managers are looked at one by one, as those of a very large pool are in small groups."""
+
+    look_at = 1
+
+
+TestPoolThatLooksAtOne = PoolThatLooksAtOne.TestCase
+TestPoolThatLooksAtOne.settings = settings(max_examples=60, stateful_step_count=80, deadline=None)
 TestPool = Pool.TestCase
 TestPool.settings = settings(max_examples=120, stateful_step_count=80, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from shoal.dispatch.events import (
 )
 from shoal.dispatch.machine import Dispatcher
 from shoal.dispatch.policy import AGE
+from shoal.dispatch.rooms import LOOK_AT
 from shoal.outcome import Failure, Payload
 from shoal.wire.messages import Blob, Result, Results, Task, Tasks
 
@@ -110,6 +112,16 @@ def test_those_behind_one_that_does_not_fit_go_on():
     assert world.sent == [(7, 0), (7, 2)]
     assert world.end(0) == [(7, 1)]
     assert world.end(2) == [(7, 3)]
+
+
+def test_others_are_spread_evenly_while_some_wait_for_accelerators():
+    """What has stepped aside fills no cores: the few that can run now go to the emptiest managers, not all to one."""
+    world = World(most=(8, 0, 4))
+    for number in (7, 8):
+        world.manager(number, 8, gpus=1)
+    world.submit(*(task(i, gpus=2) for i in range(100)))
+    world.submit(*(task(i) for i in range(100, 104)))
+    assert Counter(manager for manager, _ in world.sent) == {7: 2, 8: 2}
 
 
 def test_those_of_the_same_needs_keep_their_order():
@@ -272,10 +284,19 @@ NODES = st.tuples(st.integers(1, 4), st.integers(0, 8), st.integers(0, 3))
     nodes=st.lists(NODES, min_size=1, max_size=3),
     wanted=st.lists(NEEDS, min_size=1, max_size=6),
     small=st.lists(NEEDS, min_size=1, max_size=3),
+    look_at=st.sampled_from([1, LOOK_AT]),
     data=st.data(),
 )
-def test_each_attempt_that_some_manager_can_hold_runs(nodes, wanted, small, data):
+def test_each_attempt_that_some_manager_can_hold_runs(nodes, wanted, small, look_at, data):
     """However many others keep coming, of any kind, each runs in the end; and no manager is ever given too much."""
+    with (
+        mock.patch("shoal.dispatch.rooms.LOOK_AT", look_at),
+        mock.patch("shoal.dispatch.book.CLEARED_AT_ONCE", look_at),
+    ):
+        each_runs(nodes, wanted, small, data)
+
+
+def each_runs(nodes, wanted, small, data):
 
     def held(needs: dict[str, Any]) -> bool:
         return any(s >= needs["cores"] and m >= needs["memory"] and g >= needs["gpus"] for s, m, g in nodes)

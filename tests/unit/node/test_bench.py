@@ -15,8 +15,13 @@ class FakeWorker:
     """A worker's book-keeping without a process; packets stay in ``unread`` until the test reads them."""
 
     def __init__(self, index: int) -> None:
-        self.index = index
+        self.index = self.pid = index
         self.ready = False
+        self.special = self.last = self.retired = False
+        self.left = 0
+        self.grant = None
+        self.devices = ()
+        self.equipped = []
         self.cores = 0
         self.load = 0.0
         self.steady = False
@@ -35,6 +40,11 @@ class FakeWorker:
             raise BlockingIOError
         self.blobs.append(message.digest)
         self.known.add(message.digest)
+
+    def equip(self, grant, outfit):
+        self.grant = grant
+        self.devices = self.devices or grant.devices
+        self.equipped.append(grant)
 
     def give(self, codec, tasks, loads):
         if self.full:

@@ -9,6 +9,7 @@ import pytest
 from shoal.errors import AppTimeout, WorkerLost
 from shoal.node import endings as module
 from shoal.node.bench import Bench
+from shoal.node.crew import Exit
 from shoal.node.endings import CANCELLED, GRACE, Endings
 from shoal.outcome import Payload
 from shoal.serialize import unpack_failure
@@ -52,7 +53,7 @@ def worker():
 def endings(worker):
     bench = Bench(1, lambda: None)
     bench.workers[0] = worker
-    return Endings(bench)
+    return Endings(bench, "vm")
 
 
 def test_what_was_cancelled_is_interrupted_once_it_runs(endings, worker):
@@ -68,7 +69,7 @@ def test_what_was_cancelled_is_interrupted_once_it_runs(endings, worker):
     endings.look(100.2)
     assert worker.interrupts == [KEY]
     assert endings.wait(worker, 100.2) == pytest.approx(GRACE - 0.1)
-    failure = endings.failure(worker, task(KEY), "vm/1", "exit code 0")
+    failure = endings.failure(worker, task(KEY), Exit(0, 0), "exit code 0")
     assert (failure.type_name, failure.lost) == (CANCELLED, False)
     assert endings.unwanted == set()
 
@@ -103,6 +104,7 @@ def test_who_does_not_end_is_ended_with_what_it_has_started(endings, worker, mon
 def test_an_attempt_is_interrupted_at_its_walltime(endings, worker):
     """Counted from its beginning; the failure says how long it was allowed to run, and is no loss."""
     worker.limit = 5.0
+    worker.flight[KEY] = (task(KEY, 5.0), 1, 0.0)
     assert endings.wait(worker, 100.0) < 0.1
     worker.running = KEY
     worker.begun_at = time.time() - 1.0
@@ -113,10 +115,10 @@ def test_an_attempt_is_interrupted_at_its_walltime(endings, worker):
     assert worker.interrupts == []
     endings.look(106.1)
     assert worker.interrupts == [KEY]
-    failure = endings.failure(worker, task(KEY, 5.0), "vm/1", "signal 9")
+    failure = endings.failure(worker, task(KEY, 5.0), Exit(-9, 0), "signal 9")
     error = unpack_failure(failure)
     assert isinstance(error, AppTimeout)
-    assert (error.walltime, error.worker, failure.lost) == (5.0, "vm/1", False)
+    assert (error.walltime, error.worker, failure.lost) == (5.0, "vm/4242", False)
     assert "task 7 (work) ran longer than its walltime of 5 s" in str(error)
 
 
@@ -135,7 +137,7 @@ def test_others_that_a_worker_had_begun_are_lost(endings, worker):
     endings.cancel({KEY})
     worker.running = KEY
     endings.look(100.0)
-    failure = endings.failure(worker, task(OTHER), "vm/1", "signal 9 (SIGKILL)")
+    failure = endings.failure(worker, task(OTHER), Exit(-9, 0), "signal 9 (SIGKILL)")
     assert failure.lost
     assert isinstance(unpack_failure(failure), WorkerLost)
     assert "SIGKILL" in failure.message

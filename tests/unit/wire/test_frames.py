@@ -21,7 +21,7 @@ tasks = st.builds(
     Task, tid=st.integers(0, 2**40), attempt=st.integers(1, 9), code=blobs, captures=blobs,
     captured=st.none() | blobs, body=payloads,
     inputs=st.lists(st.builds(Input, st.integers(0, 9), st.integers(0, 3), st.none() | payloads), max_size=2),
-    outputs=st.lists(st.text(max_size=5), max_size=2), label=st.text(max_size=9),
+    outputs=st.lists(st.text(max_size=5), max_size=2).map(tuple), label=st.text(max_size=9),
 )  # fmt: skip
 results = st.builds(
     Result, client=st.integers(0, 9), tid=st.integers(0, 2**40), attempt=st.integers(1, 9),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import shutil
 import signal
@@ -13,7 +14,9 @@ from pathlib import Path
 from shoal.blocks.provider import Job, JobState, JobStatus, Provider
 from shoal.spec import Spec
 
-__all__ = ["LocalJobs", "LocalProvider"]
+__all__ = ["BLOCK_MARK", "LocalJobs", "LocalProvider"]
+
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 GRACE = 0.5
 """Seconds between asking a process group to end and ending it."""
@@ -22,7 +25,7 @@ TAIL = 4096
 """Bytes of stderr that are shown when a block fails."""
 
 
-_MARK = "SHOAL_BLOCK"
+BLOCK_MARK = "SHOAL_BLOCK"
 """Names the job in the environment of its processes: what leaves its group, too, is found by it."""
 
 _ROUNDS = 10
@@ -36,12 +39,14 @@ class LocalProvider(Spec, frozen=True, kw_only=True, tag="local"):
         min_blocks: fewest blocks.
         max_blocks: most blocks.
         worker_init: lines of bash to run before the manager starts, such as ``module load`` or ``export`` lines.
+        walltime: seconds after which a block ends and another takes its place; by default it does not end.
     """
 
     init_blocks: int = 1
     min_blocks: int = 0
     max_blocks: int = 1
     worker_init: str = ""
+    walltime: float | None = None
 
     def check(self) -> None:
         """Refuse numbers of blocks that cannot be.
@@ -59,6 +64,7 @@ class LocalProvider(Spec, frozen=True, kw_only=True, tag="local"):
             "init_blocks",
             f"it must lie between min_blocks ({self.min_blocks}) and max_blocks ({self.max_blocks})",
         )
+        self.require(self.walltime is None or self.walltime > 0, "walltime", "use a number of seconds above 0, or None")
         self.require(
             not self.worker_init.strip() or shutil.which("bash") is not None,
             "worker_init",
@@ -87,7 +93,7 @@ class LocalJobs:
     def submit(self, job: Job) -> str:
         """Start the job's processes. Its id is the pid of the first, which leads the group."""
         command = list(job.command)
-        mark = f"{_MARK}={uuid.uuid4().hex}"
+        mark = f"{BLOCK_MARK}={uuid.uuid4().hex}"
         if self._init:  # what that leaves running belongs to its user, and is not marked
             words = f'{self._init}\nexport {mark}\nexec "$@"'
             command = [shutil.which("bash") or "/bin/bash", "-c", words, "bash", *command]
@@ -100,8 +106,10 @@ class LocalJobs:
         ]
         environment = dict(os.environ)
         if not self._init:
-            environment[_MARK] = mark.partition("=")[2]
+            environment[BLOCK_MARK] = mark.partition("=")[2]
         pid = os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
+        # Blocks get the limit that their environment has: the pool may have raised its own.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES)
         name = str(pid)
         self._marks[name] = mark.encode()
         self._pidfds[name] = os.pidfd_open(pid)

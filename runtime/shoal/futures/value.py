@@ -1,36 +1,29 @@
-"""Futures of tasks.
-
-:class:`TaskFuture` is a ``concurrent.futures.Future`` (``wait``, ``as_completed`` and ``asyncio.wrap_future`` work on it)
-and awaitable. It differs inside in three ways. Its Condition is made only when somebody waits, since a plain one takes
-more memory than all the rest. It keeps the value as it arrived and unpickles it in the thread that asks, so that a
-value which cannot be unpickled harms nobody else. And callbacks run on a callback thread, never on the receive thread.
-"""
+"""The future of one value."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
-from types import MappingProxyType
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from shoal.callbacks import call_back
-from shoal.card import card, duration
 from shoal.errors import DependencyError, JoinError, SessionError
-from shoal.files import File
+from shoal.futures.owner import Owner
+from shoal.futures.shown import as_card
+from shoal.futures.waking import Bell, LoopWaker, Waker
 from shoal.outcome import Failure, Held, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
-from shoal.printed import PrintedText
 
-__all__ = ["DataFuture", "OutputFuture", "Owner", "TaskFuture", "ValueFuture", "attr"]
+if TYPE_CHECKING:
+    from shoal.futures.tasks import TaskFuture
+
+__all__ = ["PENDING", "ValueFuture"]
 
 T = TypeVar("T")
 
-_PENDING, _RUNNING, _CANCELLED, _FINISHED = "PENDING", "RUNNING", "CANCELLED_AND_NOTIFIED", "FINISHED"
+PENDING, _RUNNING, _CANCELLED, _FINISHED = "PENDING", "RUNNING", "CANCELLED_AND_NOTIFIED", "FINISHED"
 _OVER = (_CANCELLED, _FINISHED)
-_NO_OUTPUTS: Mapping[str, Any] = MappingProxyType({})
 
 _lock = threading.Lock()
 """Guards every future's state. Held for a few instructions at a time, so one for all is cheaper than one each."""
@@ -42,38 +35,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-class Owner(Protocol):
-    """What futures ask of the session that made them."""
-
-    def load_value(self, value: Packed, task: str) -> Any:
-        """The object that ``value`` holds; raises ResultUnreadable."""
-        ...
-
-    def load_failure(self, failure: Failure) -> BaseException:
-        """The exception that ``failure`` describes."""
-        ...
-
-    def request_cancel(self, tid: int) -> bool:
-        """Cancel a task; False if it is over, or runs where it cannot be stopped."""
-        ...
-
-    def lift(self, future: ValueFuture[Any], operation: str, key: Any) -> TaskFuture[Any]:
-        """A new task that takes an item (``item``) or an attribute (``attribute``) of the value."""
-        ...
-
-    def record_of(self, tid: int) -> Any:
-        """What is known of the task, as a :class:`shoal.record.tasks.TaskRecord`."""
-        ...
-
-    def check_process(self) -> None:
-        """Raises NoSession in a process that was forked from the session's: nothing will ever end there."""
-        ...
-
-    def state_of(self, tid: int) -> str | None:
-        """The name of an unfinished task's state; None once it is over."""
-        ...
 
 
 class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
@@ -101,7 +62,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         self._owner = owner
         self.tid = tid
         self.label = label
-        self._state = _PENDING
+        self._state = PENDING
         self._outcome: Outcome | None = None
         self._read: Any = None
         self._lazy_condition: threading.Condition | None = None
@@ -239,7 +200,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         if self._state not in _OVER:
             loop = asyncio.get_running_loop()
             bell: asyncio.Future[None] = loop.create_future()
-            self.add_done_callback(_Waker(loop, bell))
+            self.add_done_callback(LoopWaker(loop, bell))
             try:
                 yield from bell.__await__()
             except asyncio.CancelledError:
@@ -271,7 +232,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         callbacks, self._callbacks = self._callbacks, None
         if callbacks is not None:
             for fn in callbacks:
-                if type(fn) is _Waker:
+                if isinstance(fn, Waker):
                     fn(self)
                 else:
                     call_back(fn, self)
@@ -343,15 +304,8 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
             record = self.task
         except SessionError:  # in a process that was forked off
             record = None
-        facts, texts = _facts(record) if record is not None else ([], [])
-        status = self.task_status()
-        if status == "done":
-            facts.append(".result() gives its value")
-        for stream in ("stdout", "stderr"):
-            text = getattr(self, stream) if isinstance(self, TaskFuture) else ""
-            if text:
-                texts.append((f"{stream}, {len(text):,} characters", text[-_SHOWN:]))
-        return card(self.describe(), status, facts, texts)
+        streams = {stream: getattr(self, stream, "") for stream in ("stdout", "stderr")}
+        return as_card(self.describe(), self.task_status(), record, streams)
 
     def describe(self) -> str:
         """The words for it in messages: ``fit (task 3)``."""
@@ -366,14 +320,24 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
 
     def _wait(self, timeout: float | None) -> None:
         self._owner.check_process()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        condition = self._condition
-        with condition:
-            while self._state not in _OVER:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(f"{self.describe()} is not done after {timeout:.3g} s")
-                condition.wait(left)
+        bell = Bell()
+        with _lock:
+            if self._state in _OVER:
+                return
+            if self._callbacks is None:
+                self._callbacks = []
+            self._callbacks.append(bell)
+        try:
+            bell.wait(timeout)
+        finally:
+            self._forget(bell)
+        if not self.done():
+            raise TimeoutError(f"{self.describe()} is not done after {timeout:.3g} s")
+
+    def _forget(self, callback: Callable[[Any], Any]) -> None:
+        with _lock:
+            if self._callbacks is not None and callback in self._callbacks:
+                self._callbacks.remove(callback)
 
     def _load(self, value: Packed | Held) -> Any:
         if isinstance(value, Held):
@@ -400,169 +364,3 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         if isinstance(outcome, JoinFailed):
             return JoinError(task, outcome.failed)
         return DependencyError(task, outcome.path, in_one_line(outcome.root))
-
-
-_SHOWN = 4000
-"""Characters of a stream that a card shows, from its end."""
-
-
-def _facts(record: Any) -> tuple[list[str], list[tuple[str, str]]]:
-    facts = [f"on {record.worker}" if record.worker else record.executor]
-    if record.started and record.ended:
-        facts.append(duration(record.ended - record.started))
-    if record.fail_count:
-        facts.append(f"{record.fail_count} failed attempt{'' if record.fail_count == 1 else 's'}")
-    if record.error:
-        facts.append(record.error)
-    tried = "\n".join(map(str, record.attempts))
-    return [fact for fact in facts if fact], [("attempts", tried)] if len(record.attempts) > 1 else []
-
-
-class _Waker:
-    """Wakes an event loop. It runs where the future is settled: a slow callback must not delay whoever awaits."""
-
-    def __init__(self, loop: Any, bell: Any) -> None:
-        self.loop, self.bell = loop, bell
-
-    def __call__(self, future: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits any more
-            self.loop.call_soon_threadsafe(self._ring)
-
-    def _ring(self) -> None:
-        if not self.bell.done():
-            self.bell.set_result(None)
-
-
-class OutputFuture(ValueFuture[T]):
-    """The future of one named output of a task that has several.
-
-    Attributes:
-        name: the output's name.
-        index: its place among the task's outputs.
-    """
-
-    __slots__ = ("index", "name")
-
-    def __init__(self, owner: Owner, tid: int, label: str, name: str, index: int) -> None:
-        super().__init__(owner, tid, label)
-        self.name = name
-        self.index = index
-
-    def describe(self) -> str:
-        """The words for it in messages: ``scores of cell 4 (task 3)``."""
-        return f"{self.name} of {self.label} (task {self.tid})"
-
-
-class DataFuture(ValueFuture[File]):
-    """The future of one file that a task promised to make. Its value is the :class:`~shoal.files.File`.
-
-    Attributes:
-        file_obj: the file.
-        parent: the future of the task.
-    """
-
-    __slots__ = ("file_obj", "parent")
-
-    def __init__(self, owner: Owner, tid: int, label: str, file: File, parent: TaskFuture[Any]) -> None:
-        super().__init__(owner, tid, label)
-        self.file_obj = file
-        self.parent = parent
-
-    @property
-    def filepath(self) -> str:
-        """Its absolute path."""
-        return self.file_obj.filepath
-
-    @property
-    def filename(self) -> str:
-        """The last part of its path."""
-        return self.file_obj.filename
-
-    def describe(self) -> str:
-        """The words for it in messages: ``out.txt of sort (task 3)``."""
-        return f"{self.filename} of {self.label} (task {self.tid})"
-
-
-class TaskFuture(ValueFuture[T]):
-    """What an invocation of an app returns.
-
-    Attributes:
-        outputs: for a task with several outputs, one future a name (its ``result()`` is then the mapping of all); for a task
-            that promised files, a list of DataFutures.
-    """
-
-    __slots__ = ("_printed", "_story", "outputs")
-
-    def __init__(
-        self, owner: Owner, tid: int, label: str, outputs: tuple[str, ...] = (), files: tuple[File, ...] = ()
-    ) -> None:
-        ValueFuture.__init__(self, owner, tid, label)
-        self.outputs: Any = _NO_OUTPUTS
-        self._printed: PrintedText | None = None
-        self._story: tuple[str, ...] = ()
-        if outputs:
-            made = {name: OutputFuture[Any](owner, tid, label, name, i) for i, name in enumerate(outputs)}
-            self.outputs = MappingProxyType(made)
-        elif files:
-            self.outputs = [DataFuture(owner, tid, label, file, self) for file in files]
-
-    @property
-    def stdout(self) -> str:
-        """What the task has written to stdout so far: captured, or read from the file that it goes to."""
-        return self._printed.read("stdout") if self._printed is not None else ""
-
-    @property
-    def stderr(self) -> str:
-        """What the task has written to stderr so far, likewise."""
-        return self._printed.read("stderr") if self._printed is not None else ""
-
-    # ------------------------------------------------------------------ told by the session
-
-    def prints_to(self, stdout: str, stderr: str) -> None:
-        """The task writes to these files; empty where its text is captured."""
-        self._printed = PrintedText(stdout, stderr)
-
-    def heard(self, attempt: int, stream: str, text: str) -> None:
-        """Keep what an attempt printed; the text of the attempts before it goes."""
-        if self._printed is None:
-            self._printed = PrintedText()
-        self._printed.add(attempt, stream, text)
-
-    def tell_story(self, attempts: tuple[str, ...]) -> None:
-        """Lines about the attempts that failed before the last: its exception gets them as notes."""
-        self._story = attempts
-
-    # ------------------------------------------------------------------ inside
-
-    def _load(self, value: Packed | Held) -> Any:
-        if not self.outputs or isinstance(self.outputs, list):
-            return super()._load(value)
-        return {name: output.result() for name, output in self.outputs.items()}
-
-    def _explain(self, outcome: Failure | Raised | Skipped | JoinFailed) -> BaseException:
-        error = super()._explain(outcome)
-        for line in self._story:
-            error.add_note(line)
-        return error
-
-
-def attr(future: ValueFuture[Any], name: str) -> TaskFuture[Any]:
-    """The future of an attribute: a task that takes it once the value is there.
-
-    Args:
-        future: of the object.
-        name: of the attribute.
-
-    Raises:
-        TypeError: ``future`` is none of Shoal's, or ``name`` is no text.
-    """
-    given: Any = future
-    inside = getattr(type(given), "__shoal_lift__", None)  # of a call that ran inside this task
-    if not isinstance(given, ValueFuture) and inside is None:
-        raise TypeError(f"shoal.attr takes the future of a task, not a {type(given).__name__}")
-    if not isinstance(name, str):
-        raise TypeError(f"shoal.attr takes the name of an attribute as a text, not a {type(name).__name__}")
-    if isinstance(given, ValueFuture):
-        return given.owner.lift(given, "attribute", name)
-    lifted: TaskFuture[Any] = inside(given, lambda value: getattr(value, name))  # type: ignore[misc]
-    return lifted

@@ -1,4 +1,4 @@
-"""What ``shoal doctor`` looks at: versions, the lab extension, the server extension, the kernelspec, the pools' folder.
+"""The installation: versions, the lab extension, the server extension, the kernelspec, the pools' folder.
 
 The parts of Jupyter are looked up by name and never imported here, so that it runs where only the core is installed.
 """
@@ -13,31 +13,15 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import NamedTuple
 
+from shoal.doctor.finding import Finding
 from shoal.errors import ConfigurationError
 from shoal.pool.connection import pools_folder
 
-__all__ = ["Finding", "examine"]
+__all__ = ["examine"]
 
 _LAB = ("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "bokeh")
 _INSTALL_LAB = "pip install 'shoal[lab]'"
-
-
-class Finding(NamedTuple):
-    """One thing looked at.
-
-    Args:
-        what: its name.
-        found: what was found.
-        ok: whether that is well.
-        fix: what to do if not.
-    """
-
-    what: str
-    found: str
-    ok: bool = True
-    fix: str = ""
 
 
 def examine() -> list[Finding]:
