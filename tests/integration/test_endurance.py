@@ -16,7 +16,7 @@ import pytest
 
 import shoal
 from shoal.errors import ConfigurationError, PoolLost
-from shoal.executors.htex import PoolExecutor
+from shoal.executors.pooled import PoolExecutor
 
 SOON = 20.0
 

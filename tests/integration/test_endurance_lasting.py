@@ -22,7 +22,7 @@ import shoal
 from shoal.blocks.providers.local import LocalProvider
 from shoal.errors import ManagerLost, PoolLost, PoolNotFound, ResultDropped, SessionInUse
 from shoal.executors.claims import Claims
-from shoal.executors.htex import PoolExecutor
+from shoal.executors.pooled import PoolExecutor
 from shoal.links import process_started
 from shoal.pool.connection import Connection, read_connection
 from shoal.pool.control import pool_status, start_pool, stop_pool

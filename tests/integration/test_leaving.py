@@ -55,6 +55,8 @@ def test_a_session_that_is_kept_leaves_all_its_tasks_also_when_it_ends_at_once(l
             for n in range(100):
                 session.submit(negate, (n,))
             session.close()
-        assert eventually(lambda session=executor.session: session in {s.session for s in pool_status(lasting).sessions})
+        assert eventually(
+            lambda session=executor.session: session in {s.session for s in pool_status(lasting).sessions}
+        )
         with Claims(lasting, executor.session) as claims:
             assert sorted(claims.result(tid, 30.0) for tid in claims.tasks) == [-n for n in reversed(range(100))]

@@ -23,7 +23,7 @@ from shoal.errors import (
     WorkerLost,
     WorkerStartFailed,
 )
-from shoal.executors.htex import PoolExecutor
+from shoal.executors.pooled import PoolExecutor
 
 SOON = 8.0
 """Seconds within which everything has to be answered; what is asked for takes parts of one on an idle machine."""

@@ -189,7 +189,8 @@ def test_a_manager_that_stays_stopped_is_lost(pools):
 
 CLIENT = """
 import sys
-from shoal.executors.client import ClientLink, Greeting
+from shoal.executors.client import ClientLink
+from shoal.executors.listening import Greeting
 from shoal.links import dial
 from shoal.wire.starting import Address
 import threading

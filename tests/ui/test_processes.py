@@ -47,7 +47,7 @@ def test_only_lasting_pools_outlive_the_server(own_lab: Lab, browser: Browser, l
         assert own_lab.processes_gone(within=15), own_lab.processes()
         assert own_lab.pool_names() == []
         return
-    # pool, manager and worker of the one that lasts
-    assert own_lab.processes_gone(within=15, keep=3), own_lab.processes()
+    # supervisor, pool, manager and worker of the one that lasts
+    assert own_lab.processes_gone(within=15, keep=4), own_lab.processes()
     assert own_lab.pool_names() == ["stays"]
     assert "stays" in own_lab.shoal("pool", "list")

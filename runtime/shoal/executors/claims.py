@@ -7,9 +7,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from shoal.errors import PoolUnreachable, ShoalError
-from shoal.executors.client import ClientLink, Greeting
+from shoal.executors.client import ClientLink
 from shoal.executors.embedded import pidfd_of, who
 from shoal.executors.executor import Ended
+from shoal.executors.listening import Greeting
 from shoal.links import dial
 from shoal.outcome import Failure, Packed
 from shoal.pool.connection import Connection, read_connection

@@ -171,6 +171,7 @@ class Stream:
     def _gone(self, error: OSError) -> PeerGone:
         """Sending has failed: half a message may have left, so nothing may follow it."""
         self._out.clear()
+        self._dry = False  # what it sent before it went is here by now
         self.end()
         return PeerGone(str(error))
 

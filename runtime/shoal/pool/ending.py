@@ -26,7 +26,11 @@ class PoolProcess:
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, after up to so many seconds. A process that its parent has not collected has ended."""
-        return self._fd < 0 or bool(select.select([self._fd], [], [], max(0.0, seconds))[0])
+        if self._fd < 0:
+            return True
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(1000 * max(0.0, seconds)))
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it is there."""
