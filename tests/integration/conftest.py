@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +174,11 @@ class Pools:
         """The processes of a client's pool by what they are."""
         found: dict[str, list[psutil.Process]] = {"shoal.pool": [], "shoal.node.manager": [], "shoal.node.worker": []}
         for process in self.family(client.connection.pid):
-            for role in found:
-                if role in process.cmdline():
-                    found[role].append(process)
+            with suppress(psutil.NoSuchProcess):  # it may end between two looks; a zombie has
+                command = process.cmdline()
+                for role in found:
+                    if role in command:
+                        found[role].append(process)
         return found
 
     @staticmethod

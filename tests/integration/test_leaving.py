@@ -19,6 +19,15 @@ def negate(x):
     return -x
 
 
+def negate_later(x, gate):
+    import os
+    import time
+
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return -x
+
+
 def test_what_a_client_sent_before_it_went_is_taken_in(pools):
     """It closes before the pool has read anything, so an answer finds nobody; the tasks and the farewell behind it count."""
     client = pools.start(workers=1)
@@ -47,16 +56,18 @@ def lasting(tmp_path, monkeypatch):
 
 def test_a_session_that_is_kept_leaves_all_its_tasks_also_when_it_ends_at_once(lasting, tmp_path):
     """With keep_on_close tasks leave that waited for the pool's welcome; all of them can be claimed."""
-    for _ in range(3):
+    for turn in range(3):
+        gate = tmp_path / str(turn)
         htex = shoal.HighThroughputExecutor(pool=lasting)
         with shoal.new_session(shoal.Config(executors=(htex,), run_dir=str(tmp_path))) as session:
             executor = session.executors["htex"]
             executor.keep_on_close = True
             for n in range(100):
-                session.submit(negate, (n,))
+                session.submit(negate_later, (n, str(gate)))
             session.close()
         assert eventually(
             lambda session=executor.session: session in {s.session for s in pool_status(lasting).sessions}
         )
+        gate.touch()
         with Claims(lasting, executor.session) as claims:
             assert sorted(claims.result(tid, 30.0) for tid in claims.tasks) == [-n for n in reversed(range(100))]

@@ -51,6 +51,14 @@ def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
     return bool(condition())
 
 
+def command(process: psutil.Process) -> list[str]:
+    """Its command line; empty once it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def dead(process: psutil.Process) -> bool:
     """Whether it is gone, or a zombie; it may go, being reaped by its parent, between two questions."""
     try:
@@ -70,7 +78,7 @@ class Scene:
         root = psutil.Process(self.executor.connection.pid)
         if role == "pool":
             return [root]
-        return [p for p in root.children(recursive=True) if f"shoal.node.{role}" in p.cmdline()]
+        return [p for p in root.children(recursive=True) if f"shoal.node.{role}" in command(p)]
 
     def process(self, role: str) -> psutil.Process:
         found: list[psutil.Process] = []

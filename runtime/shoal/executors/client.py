@@ -421,6 +421,8 @@ class ClientLink:
     def _receive(self, message: Message) -> None:
         listener = self._listener
         if type(message) is Results:
+            if self._closing:
+                return  # nobody waits for it any more: a pool that keeps the session keeps it, since it was not taken
             listener.results(message)
             self._taken += 1
         elif type(message) is Running:

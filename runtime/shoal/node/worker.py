@@ -102,6 +102,8 @@ class Worker:
         """A task's own code runs, which may be interrupted."""
         self._struck = False
         """It was."""
+        self._used = False
+        """A task has run since all was made ready for the next one."""
         self._terminated = False
         """By SIGTERM."""
         signal.signal(SIGNAL, self._signalled)
@@ -361,11 +363,11 @@ class Worker:
 
     def _flush(self) -> None:
         if self._held:
-            self._streams.unblock()  # here, since a look at each task's end would cost too much
             self._send(Results(self._held))
             # Only now: if it is interrupted on the way, they are sent again, and taken once.
             self._held = []
             self._held_bytes = 0
+            self._streams.unblock()  # here, since a look at each task's end would cost too much
 
     def _send(self, message: Message) -> None:
         packets.send(self._link, 0, self._codec.encode(message))
