@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from shoal.dispatch.events import Key
-from shoal.dispatch.failures import manager_lost
+from shoal.dispatch.failures import cancelled, manager_lost
 from shoal.links import Poll
 from shoal.wire.messages import (
     Blob,
@@ -72,6 +72,8 @@ class Orphans:
         self._pids = dict(pids)
         self._awaited = set(pids.values())
         self._known: dict[bytes, _Orphan] = {}
+        self._unwanted: set[Key] = set()
+        """Those of the attempts that their clients have cancelled; who has them may not have come yet."""
         self._since: float | None = None
         for fd in pids:
             poll.add(fd, lambda fd=fd: self._ended(fd))  # type: ignore[misc]
@@ -93,10 +95,12 @@ class Orphans:
         holds = {(k[0], k[1], k[2]) for k in message.holds or ()}
         # What it was sent and does not have it has given up, or never had.
         back = [key for key, (_, pid) in self._tasks.items() if pid == message.pid and key not in holds]
-        self._again([self._tasks.pop(key)[0] for key in back])
+        self._end([Result(*key, [], cancelled(self._tasks[key][0])) for key in back if key in self._unwanted])
+        self._again([self._tasks.pop(key)[0] for key in back if key not in self._unwanted])
         self._known[identity] = _Orphan(message.pid, holds.intersection(self._tasks))
         self._awaited.discard(message.pid)
         self._send(identity, Welcome(self._pool, 0))
+        self.cancel(list(self._unwanted))
         self._check(identity)
         self._settle()
 
@@ -122,6 +126,7 @@ class Orphans:
 
     def cancel(self, keys: list[Key]) -> None:
         """A client wants these ended."""
+        self._unwanted.update(key for key in keys if key in self._tasks)
         for identity, orphan in self._known.items():
             held = orphan.holds.intersection(keys)
             if held:

@@ -157,6 +157,17 @@ def test_cancelling_and_blobs_reach_the_manager_that_has_the_attempt() -> None:
     assert it.told(second) == [Welcome, Cancel, Shutdown]
 
 
+def test_what_is_cancelled_before_its_manager_comes_is_ended_when_it_comes() -> None:
+    """What runs there is cancelled there; what had not begun ends here, and is not queued again."""
+    scene = Scene({7: [1, 2, 3]}, alive=[7])
+    scene.orphans.cancel([(1, 1, 1), (1, 2, 1)])
+    assert not scene.said
+    who = scene.register(7, [1])
+    assert (who, Cancel([(1, 1, 1)])) in scene.said
+    assert [r.tid for r in scene.results if r.failure is not None] == [2]
+    assert scene.again == [3]
+
+
 def test_a_manager_keeps_results_until_they_are_taken() -> None:
     """Those of the oldest messages go first; with another process of the pool the counting begins anew."""
     kept = Outliving(10.0)
