@@ -78,7 +78,7 @@ def as_bytes(field: str, size: object) -> int:
         found = _SIZE.fullmatch(size)
         if found is not None:
             return int(float(found[1]) * _UNITS[found[2].lower()])
-    else:
+    elif not isinstance(size, bool):
         number = _whole(size)
         if 0 <= number < 2**63:
             return number

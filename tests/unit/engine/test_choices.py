@@ -159,3 +159,10 @@ def test_text_of_a_task_is_kept_by_attempt(session: Session, hand: ManualExecuto
     hand.write(hand.launched[0], "stderr", "second")
     hand.run_all()
     assert (task.stdout, task.stderr) == ("", "second")
+
+
+@pytest.mark.parametrize("memory", [True, "lots", -1, 1.5])
+def test_sizes_that_are_none_are_refused(memory: object) -> None:
+    """A truth value is no number of bytes, either."""
+    with pytest.raises(ConfigurationError, match=r"Resources\.memory"):
+        Resources(memory=memory)  # type: ignore[arg-type]
