@@ -152,10 +152,20 @@ def cancel_tasks(session: Session, line: str, notebook: Mapping[str, Any]) -> st
         wanted = _of_cell(session, words[1:])
     else:
         wanted = _named("%cancel", line, session, notebook)
-    done = sum(session.cancel(tid) for tid in reversed(wanted))
-    left = len(wanted) - done
-    rest = f"; {left} had ended, or run where they cannot be stopped" if left else ""
+    left = [tid for tid in reversed(wanted) if not session.cancel(tid)]
+    deadline = time.monotonic() + _PATIENCE
+    while left and wanted != left and time.monotonic() < deadline:
+        # One that gathers others runs for a moment where it cannot be stopped; then it waits for them, or ends as they do.
+        running = set(_unfinished(session))
+        left = [tid for tid in left if tid in running and not session.cancel(tid)]
+        time.sleep(0.005)
+    done = len(wanted) - len(left)
+    rest = f"; {len(left)} had ended, or run where they cannot be stopped" if left else ""
     return f"cancelled {done} {'task' if done == 1 else 'tasks'}{rest}"
+
+
+_PATIENCE = 0.5
+"""Seconds that those which gather others may take to notice that these were cancelled."""
 
 
 def _clock(seconds: float) -> str:
