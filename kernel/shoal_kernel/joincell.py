@@ -9,10 +9,10 @@ from shoal.futures import TaskFuture
 from shoal.options import TaskOptions as Asked
 from shoal.serialize import FunctionImage
 from shoal.session import Session
-from shoal_kernel.cellrun import REPORT, Absent, CellCode, Report
+from shoal_kernel.cellrun import REPORT, CellCode, Report
 from shoal_kernel.cells import Where, start_task_cell
 from shoal_kernel.element import run_text
-from shoal_kernel.localcell import look, refuse_options
+from shoal_kernel.localcell import look, outputs_of, refuse_options
 from shoal_kernel.plan import Plan
 
 __all__ = ["run_join", "split_join", "start_join_cell"]
@@ -71,9 +71,4 @@ def split_join(code: CellCode, found: Mapping[str, Any]) -> dict[str, Any]:
         found: what its names hold, without futures.
     """
     report = Report(shown=look(found[_VALUE]) if found[_VALUE] is not None else None)
-    results: dict[str, Any] = {REPORT: report}
-    for name in code.outputs:
-        if name not in found:
-            report.missing[name] = "was not set: the statement that sets it did not run, or it was deleted"
-        results[name] = found[name] if name in found else Absent(name, report.missing[name])
-    return results
+    return outputs_of(code, found, report)

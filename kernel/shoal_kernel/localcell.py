@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from shoal.containers import replace_futures
@@ -16,7 +17,7 @@ from shoal_kernel.element import run_text
 from shoal_kernel.options import TaskOptions
 from shoal_kernel.plan import Plan
 
-__all__ = ["look", "refuse_options", "run_local", "start_local_cell"]
+__all__ = ["look", "outputs_of", "refuse_options", "run_local", "start_local_cell"]
 
 
 def start_local_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
@@ -83,13 +84,23 @@ def run_local(code: CellCode, _after: object = (), /, **names: Any) -> dict[str,
     report = Report()
     if code.shows and value is not None:
         report.shown = look(value)
+    found = {name: namespace[name] for name in code.outputs if name in namespace}
+    return outputs_of(code, replace_futures(found, lambda future: future.result()), report)
+
+
+def outputs_of(code: CellCode, found: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """The outputs of a cell that ran here, and what is said of the run.
+
+    Args:
+        code: the cell.
+        found: what those of its names hold that it has set.
+        report: gets those that it has not.
+    """
     results: dict[str, Any] = {REPORT: report}
     for name in code.outputs:
-        if name in namespace:
-            results[name] = replace_futures(namespace[name], lambda future: future.result())
-        else:
+        if name not in found:
             report.missing[name] = "was not set: the statement that sets it did not run, or it was deleted"
-            results[name] = Absent(name, report.missing[name])
+        results[name] = found[name] if name in found else Absent(name, report.missing[name])
     return results
 
 

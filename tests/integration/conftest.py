@@ -224,7 +224,7 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
+def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> bool:
     """Whether the condition becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -12,23 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
+
+from tests.integration.conftest import eventually
 
 __all__ = ["Chaos", "Mark", "descriptors", "eventually", "is_alive", "processes"]
 
 ROLES = {"pool": "shoal.pool", "manager": "shoal.node.manager", "worker": "shoal.node.worker"}
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
-    """Whether the condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        threading.Event().wait(0.02)
-    return bool(condition())
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from shoal.errors import (
     MissingOutputs,
 )
 from shoal.files import File
+from tests.integration.conftest import eventually
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[shoal.Session]
 @bash_app
 def sh(command: str) -> str:
     return command
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Whether the condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def pids_in(file: Path, count: int) -> list[int]:

@@ -21,7 +21,8 @@ import shoal
 from shoal.errors import PoolError
 from shoal.events import AttemptEnded, Event, TaskEnded, TaskLaunched
 from shoal.record.log import LogReader
-from tests.integration.damage import Chaos, Mark, descriptors, eventually
+from tests.integration.conftest import eventually
+from tests.integration.damage import Chaos, Mark, descriptors
 
 TASKS = int(os.environ.get("SHOAL_CHAOS_TASKS", "20000"))
 SEEDS = [int(word) for word in os.environ.get("SHOAL_CHAOS_SEEDS", "").split()] or [random.randrange(1 << 30)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import pytest
 import shoal
 from shoal.errors import ConfigurationError, PoolLost
 from shoal.executors.pooled import PoolExecutor
+from tests.integration.conftest import eventually
 
 SOON = 20.0
 
@@ -28,16 +28,6 @@ def step(out: str, name: str, gate: str = "") -> str:
     while gate and not os.path.exists(gate):
         time.sleep(0.01)
     return name
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> bool:
-    """Whether the condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        threading.Event().wait(0.02)
-    return bool(condition())
 
 
 def marks(path: Path) -> Counter[str]:

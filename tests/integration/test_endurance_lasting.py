@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from shoal.executors.pooled import PoolExecutor
 from shoal.links import process_started
 from shoal.pool.connection import Connection, read_connection
 from shoal.pool.control import pool_status, start_pool, stop_pool
+from tests.integration.conftest import eventually
 
 SOON = 30.0
 
@@ -37,16 +38,6 @@ def step(out: str, name: str, gate: str = "", size: int = 0) -> Any:
     while gate and not os.path.exists(gate):
         time.sleep(0.01)
     return bytes(size) if size else name
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> bool:
-    """Whether the condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        threading.Event().wait(0.02)
-    return bool(condition())
 
 
 class Place:

@@ -27,6 +27,7 @@ from shoal.errors import (
     WorkerLost,
     WorkerStartFailed,
 )
+from tests.integration.conftest import eventually
 
 
 @pytest.fixture
@@ -37,16 +38,6 @@ def session(tmp_path: Path) -> Iterator[shoal.Session]:
     loaded = shoal.load(shoal.Config(executors=(htex,), run_dir=str(tmp_path)))
     yield loaded
     shoal.clear()
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
-    """Whether the condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        threading.Event().wait(0.05)
-    return bool(condition())
 
 
 def family(pid: int) -> list[psutil.Process]:

@@ -21,7 +21,8 @@ from shoal.errors import ManagerLost, WorkerLost
 from shoal.pool.connection import pools_folder, remove_connection
 from shoal.pool.control import list_pools
 from shoal.pool.start import make_spec, spawn_pool, wait_for_file
-from tests.integration.damage import Mark, eventually, is_alive, processes
+from tests.integration.conftest import eventually
+from tests.integration.damage import Mark, is_alive, processes
 
 SLOW = 60.0
 """Seconds for what takes a few on an idle machine."""

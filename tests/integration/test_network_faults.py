@@ -24,7 +24,8 @@ from shoal.errors import ConfigurationError, ManagerLost, PoolLost, PoolNotFound
 from shoal.pool.connection import Connection, remove_connection
 from shoal.pool.control import start_pool, stop_pool
 from shoal.pool.start import make_spec, on_interface, spawn_pool, wait_for_file
-from tests.integration.damage import Mark, eventually
+from tests.integration.conftest import eventually
+from tests.integration.damage import Mark
 from tests.integration.network import MISSING, Host
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)

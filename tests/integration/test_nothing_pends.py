@@ -24,6 +24,7 @@ from shoal.errors import (
     WorkerStartFailed,
 )
 from shoal.executors.pooled import PoolExecutor
+from tests.integration.conftest import eventually
 
 SOON = 8.0
 """Seconds within which everything has to be answered; what is asked for takes parts of one on an idle machine."""
@@ -39,16 +40,6 @@ def nap(seconds: float) -> float:
 def run(code: str) -> str:
     exec(code)
     return "fine"
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
-    """Whether the condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        threading.Event().wait(0.02)
-    return bool(condition())
 
 
 def command(process: psutil.Process) -> list[str]:

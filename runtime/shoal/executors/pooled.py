@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +78,6 @@ class PoolExecutor(Recovery):
     def __init__(self, spec: HighThroughputExecutor) -> None:
         super().__init__(spec.label)
         self._spec = spec
-        self._snapshots: weakref.WeakValueDictionary[bytes, Snapshot] = weakref.WeakValueDictionary()
         self._ahead: dict[tuple[int, int], Attempt | None] = {}
         """Attempts that wait in the pool for values, until they are launched here; None for one that has ended before that."""
         self._unlent: set[tuple[int, int]] = set()

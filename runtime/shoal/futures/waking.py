@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from typing import Any
 
 __all__ = ["Bell", "LoopWaker", "Waker"]
 
 
-class Waker:
+class Waker(ABC):
     """Wakes who waits. It runs where the future is settled: a slow callback must not delay them."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def __call__(self, future: object) -> None:
         """It is over."""
-        raise NotImplementedError
 
 
 class Bell(Waker):

@@ -29,10 +29,34 @@ _PIECE = 16 << 20
 """Bytes of the largest piece."""
 
 
-class Gate:
-    """Decides who may come in through the TCP doors of a pool: answers the ZAP requests of its zmq context."""
+class _Watched:
+    """What a poll sees of a zmq socket.
+
+    zmq signals by edge: its descriptor fires once, and what is there is only seen by asking, also because sending may swallow
+    the signal of something that arrived.
+    """
 
     mends = False
+    _socket: zmq.Socket[Any]
+
+    def attach(self, poll: Poll) -> None:
+        """Have its socket watched."""
+        poll.watch(int(self._socket.getsockopt(zmq.FD)), _nothing)
+
+    def ready(self) -> bool:
+        """Whether there is something to receive."""
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def rest(self, now: float) -> float:
+        """For ever: zmq connects again by itself."""
+        return float("inf")
+
+    def mend(self, now: float) -> None:
+        """Nothing."""
+
+
+class Gate(_Watched):
+    """Decides who may come in through the TCP doors of a pool: answers the ZAP requests of its zmq context."""
 
     def __init__(self) -> None:
         self.context: zmq.Context[Any] = zmq.Context()
@@ -65,21 +89,6 @@ class Gate:
         port = socket.bind_to_random_port(f"tcp://{interface}")
         return CurveDoor(socket), Address(f"tcp://{interface}:{port}", self.public, public.decode(), secret.decode())
 
-    def attach(self, poll: Poll) -> None:
-        """Have its socket watched."""
-        poll.watch(_descriptor(self._socket), _nothing)
-
-    def ready(self) -> bool:
-        """Whether somebody knocks."""
-        return _readable(self._socket)
-
-    def rest(self, now: float) -> float:
-        """For ever."""
-        return float("inf")
-
-    def mend(self, now: float) -> None:
-        """Nothing."""
-
     def answer(self) -> None:
         """Answer what has been asked."""
         while True:
@@ -98,38 +107,17 @@ class Gate:
         self.context.destroy(linger=100)
 
 
-class CurveDoor:
+class CurveDoor(_Watched):
     """A ROUTER.
 
     Args:
         socket: bound already.
     """
 
-    mends = False
-
     def __init__(self, socket: zmq.Socket[Any]) -> None:
         self.malformed = 0
         self._socket = socket
         self._ignored: set[bytes] = set()
-
-    def attach(self, poll: Poll) -> None:
-        """Have its socket watched."""
-        poll.watch(_descriptor(self._socket), _nothing)
-
-    def ready(self) -> bool:
-        """Whether there is something to receive.
-
-        zmq signals by edge: its descriptor fires once, and what is there is only seen by asking, also because sending may
-        swallow the signal of something that arrived.
-        """
-        return _readable(self._socket)
-
-    def rest(self, now: float) -> float:
-        """For ever."""
-        return float("inf")
-
-    def mend(self, now: float) -> None:
-        """Nothing."""
 
     def receive(self) -> tuple[bytes, list[Any]] | None:
         """Who sent the next message, and its frames; None if there is none now."""
@@ -161,14 +149,12 @@ class CurveDoor:
         self._socket.close(int(1000 * linger))
 
 
-class CurveLine:
+class CurveLine(_Watched):
     """A DEALER.
 
     Args:
         address: where it leads.
     """
-
-    mends = False
 
     def __init__(self, address: Address) -> None:
         self.connects = 0
@@ -185,21 +171,6 @@ class CurveLine:
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
             raise ConfigurationError("address", address.url, f"zmq cannot connect there: {error}") from None
-
-    def attach(self, poll: Poll) -> None:
-        """Have its socket watched."""
-        poll.watch(_descriptor(self._socket), _nothing)
-
-    def ready(self) -> bool:
-        """Whether there is something to receive; see :meth:`CurveDoor.ready`."""
-        return _readable(self._socket)
-
-    def rest(self, now: float) -> float:
-        """For ever: zmq connects again by itself."""
-        return float("inf")
-
-    def mend(self, now: float) -> None:
-        """Nothing."""
 
     def send(self, frames: list[Any]) -> None:
         """Send a message, now or once it is connected; never blocks."""
@@ -268,14 +239,6 @@ def _set_up(socket: zmq.Socket[Any]) -> None:
     socket.tcp_keepalive_idle = 60
     socket.tcp_keepalive_intvl = 15
     socket.tcp_keepalive_cnt = 8
-
-
-def _descriptor(socket: zmq.Socket[Any]) -> int:
-    return int(socket.getsockopt(zmq.FD))
-
-
-def _readable(socket: zmq.Socket[Any]) -> bool:
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def _nothing(events: int) -> None:
