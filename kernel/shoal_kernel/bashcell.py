@@ -19,8 +19,8 @@ from shoal.node.bash import bash_function
 from shoal.node.special import PLAN, Plan
 from shoal.serialize import FunctionImage
 from shoal.session import Session
-from shoal_kernel.cells import own_names, refused_executor, tell_when_over
-from shoal_kernel.errors import explain
+from shoal_kernel.cells import own_names, refused_executor
+from shoal_kernel.endings import Ending, tell_when_over
 from shoal_kernel.options import BashOptions, parse_bash_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.parallel import asked_of
@@ -66,7 +66,7 @@ def start_bash_cell(shell: Any, line: str, body: str) -> TaskFuture[int]:
     names = (options.bind,) if options.bind else ()
     strip = Strip(output, future, (*names, *(made.filename for made in future.outputs)), options.quiet)
     output.reserve(shows=False)
-    tell_when_over(future, _Ending(output, strip))
+    tell_when_over(future, Ending(shell.user_ns, (output, strip)))
     return future
 
 
@@ -125,23 +125,3 @@ def _submit(
         raise refused_executor("%%bash_task", options.executor, error) from None
     except NotPicklable as error:
         raise NotPicklable(f"a value of {label}", error.type_name, error.reason, error.fix) from None
-
-
-class _Ending:
-    """Shows how a script ended. Called on the callback thread, after all that it printed.
-
-    Args:
-        output: the place below the cell.
-        strip: the line there.
-    """
-
-    def __init__(self, output: CellOutput, strip: Strip) -> None:
-        self._output, self._strip = output, strip
-
-    def __call__(self, future: TaskFuture[Any]) -> None:
-        """Show the error, if there is one."""
-        self._strip.end()
-        outcome = future.outcome
-        told = None if outcome is None else explain(outcome, future.describe())
-        if told is not None:
-            self._output.error(*told)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -13,17 +12,16 @@ from typing import Any
 
 import msgspec
 
-from shoal.callbacks import drain
 from shoal.config import current
-from shoal.errors import CellError, HiddenMutation, NotPicklable, UnknownExecutor
+from shoal.errors import CellError, NotPicklable, UnknownExecutor
 from shoal.events import CellRef
-from shoal.futures import OutputFuture, TaskFuture
+from shoal.futures import TaskFuture
 from shoal.options import TaskOptions as Asked
-from shoal.outcome import Failure, Raised, Skipped
+from shoal.outcome import Failure, Raised
 from shoal.serialize import FunctionImage
 from shoal.session import Session
-from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
-from shoal_kernel.errors import explain
+from shoal_kernel.cellrun import REPORT, CellCode, run_cell
+from shoal_kernel.endings import Ending, tell_when_over
 from shoal_kernel.everywhere import prelude_names, preludes
 from shoal_kernel.feed import current_session
 from shoal_kernel.guarding import MOVING
@@ -49,16 +47,12 @@ __all__ = [
     "refused_executor",
     "start_task_cell",
     "submit_draft",
-    "tell_all",
-    "tell_when_over",
 ]
 
 _FIX = (
     "make it in the cell, or on each worker with %%everywhere; %%localtask runs the cell here, with the object itself; "
     "-i names what travels"
 )
-_open: dict[TaskFuture[Any], Callable[[TaskFuture[Any]], None]] = {}
-"""The tasks of cells whose end was not told yet, and what tells it."""
 
 
 def start_task_cell(
@@ -150,46 +144,15 @@ def submit_draft(shell: Any, draft: Draft, plan: Plan, submit: Submit | None = N
     strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
     learn = None if draft.learn is None else partial(draft.learn, text)
-    ending = _Ending(shell.user_ns, before, plan.managed, (output, strip), learn)
+    ending = Ending(shell.user_ns, (output, strip), before, plan.managed, learn)
     tell_when_over(future, partial(_end, session.run_id, ending))
     return future
 
 
-def _end(run_id: str, ending: _Ending, future: TaskFuture[Any]) -> None:
+def _end(run_id: str, ending: Ending, future: TaskFuture[Any]) -> None:
     failed = not future.cancelled() and future.outcome is not None and isinstance(future.outcome, Failure | Raised)
     let_go(run_id, future.tid, failed)
     ending(future)
-
-
-def tell_when_over(future: TaskFuture[Any], ending: Callable[[TaskFuture[Any]], None]) -> None:
-    """Call ``ending(future)`` on the callback thread when a cell's task is over; :func:`tell_all` waits for that."""
-    _open[future] = ending
-    future.add_done_callback(_tell)
-
-
-def _tell(future: TaskFuture[Any]) -> None:
-    try:
-        _open[future](future)
-    finally:
-        del _open[future]
-
-
-def tell_all(timeout: float) -> bool:
-    """Wait until the end of each task cell that is over was told below it.
-
-    Args:
-        timeout: seconds at most.
-
-    Returns:
-        Whether it was.
-    """
-    deadline = time.monotonic() + timeout
-    # a future is done a moment before its callbacks are given to their thread
-    while any(future.done() for future in list(_open)):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return drain(max(0.0, deadline - time.monotonic()))
 
 
 Submit = Callable[[Session, dict[str, Any], Plan, CellCode, "Where"], TaskFuture[Any]]
@@ -324,68 +287,3 @@ def _named(what: str) -> str:
 
 def _anchor() -> None:
     """Its copy has the notebook's variables as globals, and so brings those of all functions along."""
-
-
-class _Ending:
-    """Shows how a task cell ended. Called on the callback thread, after all that the task printed.
-
-    Args:
-        notebook: the notebook's variables.
-        before: what the names that the cell writes held before.
-        managed: names that ``with ... as`` binds: that they cannot travel is no news.
-        place: the place below the cell, and the line there.
-        learn: is told why the cell turned out to be no task, if it was not asked for one.
-    """
-
-    def __init__(
-        self,
-        notebook: dict[str, Any],
-        before: dict[str, Any],
-        managed: frozenset[str],
-        place: tuple[CellOutput, Strip],
-        learn: Callable[[str], None] | None,
-    ) -> None:
-        self._notebook, self._before, self._managed = notebook, before, managed
-        self._output, self._strip = place
-        self._learn = learn
-
-    def __call__(self, future: TaskFuture[Any]) -> None:
-        """Show the value, or the error, and the line's last state."""
-        self._strip.end()
-        if future.cancelled():
-            return
-        outcome = future.outcome
-        if isinstance(outcome, Skipped) and outcome.path[0].startswith(f"{future.label} (task "):
-            outcome = outcome.root  # the cell's own body, which is a task before this one
-        failed = None if outcome is None else explain(outcome, future.describe())
-        if failed is not None:
-            self._output.error(*failed)
-            if failed[0] == HiddenMutation.__name__:
-                self._keep_here("it changes what it was thought to read")
-        else:
-            self._tell(future.outputs, future.outputs[REPORT].result())
-
-    def _keep_here(self, why: str) -> None:
-        if self._learn is not None:
-            self._learn(why)
-            self._output.stream("stderr", f"Shoal: run this cell again, and it runs in the kernel, since {why}.\n")
-
-    def _tell(self, outputs: Any, report: Report) -> None:
-        if report.shown is not None:
-            self._output.value(*report.shown)
-        for name, reason in [*report.missing.items(), *report.stayed.items()]:
-            silent = name in report.stayed and name in self._managed
-            future: OutputFuture[Any] = outputs[name]
-            kept = name in self._before and name in report.missing
-            if self._notebook.get(name) is future:
-                del self._notebook[name]
-                if kept:
-                    self._notebook[name] = self._before[name]
-            end = " It holds what it held before." if kept else ""
-            if not silent:
-                self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")
-        stayed = [name for name in report.stayed if name not in self._managed]
-        if stayed:
-            self._keep_here(f"'{stayed[0]}' cannot travel")
-        for name, reason in [*report.unchecked.items(), *report.parted.items()]:
-            self._output.stream("stderr", f"Shoal: '{name}' {reason}.\n")

@@ -6,7 +6,7 @@ from typing import Any
 
 from shoal.record.runs import STATE_NAMES
 from shoal.session import Session
-from shoal_kernel.cells import tell_all
+from shoal_kernel.endings import tell_all
 from shoal_kernel.feed import current_session, reading
 from shoal_kernel.output import resend
 

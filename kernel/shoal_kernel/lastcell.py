@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shoal_kernel.cells import tell_all
+from shoal_kernel.endings import tell_all
 from shoal_kernel.feed import current_session
 from shoal_kernel.output import CellOutput, resend
 

@@ -21,10 +21,9 @@ from shoal.options import TaskOptions as Asked
 from shoal.serialize import FunctionImage, Snapshot, pack
 from shoal.serialize.modules import local
 from shoal.session import Session
-from shoal_kernel.cells import own_names, parsed, python_of, refused_executor, tell_when_over
+from shoal_kernel.cells import own_names, parsed, python_of, refused_executor
 from shoal_kernel.effects import is_generator
 from shoal_kernel.element import ElementCode, run_element
-from shoal_kernel.errors import explain
 from shoal_kernel.everywhere import prelude_names, preludes
 from shoal_kernel.gathered import Elements
 from shoal_kernel.header import elements_of, read_header
@@ -32,8 +31,9 @@ from shoal_kernel.names import analyse
 from shoal_kernel.options import CellOptions, TaskOptions, parse_parallel_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.plan import Plan, make_plan
-from shoal_kernel.progress import Printer, Progress, element_text
-from shoal_kernel.resume import Runs, element_keys
+from shoal_kernel.progress import Printer, element_text
+from shoal_kernel.results import RUNS, Place, present
+from shoal_kernel.resume import element_keys
 from shoal_kernel.where import cell_number
 
 __all__ = ["asked_of", "start_parallel_cell"]
@@ -43,8 +43,6 @@ _HEAVY = 256 << 10
 
 _A_SLOT = 16
 """Tasks for each slot then: enough to keep all slots busy to the end."""
-
-_runs = Runs()
 
 
 class _Cell:
@@ -128,20 +126,16 @@ def start_parallel_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
     output = CellOutput(shell)
     keys, unknown = element_keys(cell.tree, cell.reach, cell.given, cell.header.names, cell.elements)
     blank = cell.options.fresh or not keys
-    known = _runs.known("" if blank else results, keys)
+    known = RUNS.known("" if blank else results, keys)
     printer = Printer(output)
     submission = _Submission(session, cell, CellRef(output.cell_id, cell.count, 1), printer)
     futures = submission.submit(known)
     held = [cell.given, *(element for element in cell.elements if find_futures(element))]
-    _runs.keep(results, keys, futures, held)
     _say(cell, unknown)
     kept = None if unknown else sum(future is not None for future in known)
     elements = Elements(results, cell.label, submission.told, futures, kept)
-    future = elements.gather(session, submission.ref)
-    shell.user_ns[results] = future
-    progress = Progress(output, future, elements, cell.options.quiet, began)
-    output.reserve(shows=False)
-    tell_when_over(future, _Ending(output, progress, futures))
+    place = Place(output, submission.ref, cell.options.quiet, began)
+    shell.user_ns[results] = future = present(session, elements, futures, keys, place, held)
     return future
 
 
@@ -349,31 +343,3 @@ def asked_of(label: str, options: CellOptions) -> Asked:
         walltime=options.walltime or 0.0,
         hold=False,
     )
-
-
-class _Ending:
-    """Shows how a cell ended. Called on the callback thread, after all that its elements printed.
-
-    Args:
-        output: the place below the cell.
-        progress: the line there.
-        futures: of the elements.
-    """
-
-    def __init__(self, output: CellOutput, progress: Progress, futures: list[ValueFuture[Any]]) -> None:
-        self._output, self._progress, self._futures = output, progress, futures
-
-    def __call__(self, future: TaskFuture[Any]) -> None:
-        """Show the error, if there is one: the sentence, and the traceback of the first element that failed."""
-        self._progress.end()
-        outcome = future.outcome
-        told = None if outcome is None else explain(outcome, future.describe())
-        if told is None:
-            return
-        kind, message, lines = told
-        for element in self._futures:
-            first = None if element.outcome is None else explain(element.outcome, element.describe())
-            if first is not None:
-                lines = [*lines, "", "the first of them:", *first[2]]
-                break
-        self._output.error(kind, message, lines)

@@ -20,9 +20,11 @@ from shoal.futures import ValueFuture
 from shoal.memo.digest import content_digest
 from shoal.outcome import Value
 
-__all__ = ["Runs", "element_keys"]
+__all__ = ["Key", "Runs", "element_keys"]
 
 Key = tuple[bytes, bytes]
+"""Digests of the code of a cell, with what it reads, and of an element."""
+
 _MANY = 16
 
 

@@ -13,7 +13,7 @@ from shoal.errors import CellError
 from shoal.futures import ValueFuture
 from shoal.outcome import in_one_line
 from shoal_kernel.aliases import Sharers
-from shoal_kernel.cells import tell_all
+from shoal_kernel.endings import tell_all
 from shoal_kernel.errors import short
 from shoal_kernel.guarding import Guarded
 from shoal_kernel.interrupts import interrupted

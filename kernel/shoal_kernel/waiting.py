@@ -12,7 +12,7 @@ from shoal.card import duration
 from shoal.containers import find_futures
 from shoal.errors import CellError
 from shoal.session import Session
-from shoal_kernel.cells import tell_all
+from shoal_kernel.endings import tell_all
 from shoal_kernel.output import resend
 
 __all__ = ["Line", "futures_named", "wait_for"]
