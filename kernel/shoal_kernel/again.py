@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from shoal.errors import CellError
+from shoal.record.tasks import TaskRecord
 from shoal.session import Session
 from shoal_kernel.feed import reading
 from shoal_kernel.where import cell_number
 
-__all__ = ["check_failed", "remember", "retry_task"]
+__all__ = ["check_failed", "refuse_here", "remember", "retry_task"]
 
 Start = Callable[[Any, str, str], object]
 _MANY = 1000
@@ -55,6 +56,31 @@ def check_failed(session: Session, tid: int) -> str:
     return who
 
 
+def refuse_here(session: Session, tid: int, who: str) -> NoReturn:
+    """Say why a task cannot be run in the kernel.
+
+    Args:
+        session: whose task.
+        tid: its number.
+        who: the words for it.
+
+    Raises:
+        CellError: always.
+    """
+    with reading(session) as view:
+        record = view.record(tid)
+    if _cell_of(session, record) is None:
+        fix = f"call {record.label}.__wrapped__(...) here with them; %debug then opens the failing line"
+        raise CellError(f"{who} was made by a call, whose arguments are not kept", fix)
+    reason = f"what {who} had is not kept: that is done for the last tasks of cells that failed themselves"
+    raise CellError(reason, f"write %retry {tid}, which runs its cell on a worker again")
+
+
+def _cell_of(session: Session, record: TaskRecord) -> _Cell | None:
+    count = record.cell.execution_count if record.cell is not None else 0
+    return _cells.get((session.run_id, count))
+
+
 def retry_task(session: Session, shell: Any, tid: int, more: str = "") -> None:
     """Run the cell of a task that has no value again, with the notebook's variables as they are now.
 
@@ -70,8 +96,7 @@ def retry_task(session: Session, shell: Any, tid: int, more: str = "") -> None:
     who = check_failed(session, tid)
     with reading(session) as view:
         record = view.record(tid)
-    count = record.cell.execution_count if record.cell is not None else 0
-    cell = _cells.get((session.run_id, count))
+    cell = _cell_of(session, record)
     if cell is None:
         raise CellError(f"{who} was made by a call, which is not kept", "call the app again, or give it retries=1")
     line = f"{cell.line} {more}".strip()

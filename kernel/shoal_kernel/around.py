@@ -17,6 +17,7 @@ from shoal_kernel.inflight import in_flight
 from shoal_kernel.magictext import with_magics
 from shoal_kernel.needed import needed
 from shoal_kernel.settle import Lent, held_futures, settle
+from shoal_kernel.undoing import all_or_nothing
 from shoal_kernel.where import cell_number
 
 __all__ = ["Around", "run_first"]
@@ -36,11 +37,12 @@ class Around:
 
     Args:
         shell: the running IPython shell.
-        ran: called after each cell that ran and leaves a trace, with its number and text.
+        begins: called with the number and the text of each cell that leaves a trace, before it runs.
+        ran: likewise, after it has.
     """
 
-    def __init__(self, shell: Any, ran: Callable[[int, str], None]) -> None:
-        self._shell, self._ran = shell, ran
+    def __init__(self, shell: Any, begins: Callable[[int, str], None], ran: Callable[[int, str], None]) -> None:
+        self._shell, self._begins, self._ran = shell, begins, ran
         self._lent = Lent(shell.user_ns)
         self._expected = False
         self._raw: str | None = None
@@ -69,6 +71,8 @@ class Around:
         if not self._expected or not isinstance(tree, ast.Module):
             return tree
         self._expected = False
+        if self._raw is not None:
+            self._begins(cell_number(self._shell), self._raw)
         if not tree.body:
             return tree
         mode = autotask()
@@ -83,7 +87,8 @@ class Around:
 
     def _as_task(self, tree: ast.Module, text: str, futures: set[str]) -> ast.AST:
         try:
-            start_auto_cell(self._shell, text, tree)
+            with all_or_nothing(self._shell):
+                start_auto_cell(self._shell, text, tree)
         except Stays as reason:
             say(reason)
             return self._waiting(tree, futures, True, reason.waits)

@@ -26,6 +26,7 @@ from shoal_kernel.outside import outside
 from shoal_kernel.plan import Plan
 from shoal_kernel.reaching import definitions
 from shoal_kernel.refusals import refuse_outside_function
+from shoal_kernel.staying import stays
 
 __all__ = ["MODES", "PLAIN", "Stays", "autotask", "is_trivial", "learn", "say", "start_auto_cell"]
 
@@ -38,6 +39,10 @@ _LITERALS = (
     ast.expr_context,
 )  # fmt: skip
 _DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Pass)
+_LAST = {"_", "__", "___"}
+_seeds: set[str] = set()
+"""What has seeded the random numbers of a module, if anything has."""
+
 _mode = "off"
 _learned: dict[str, str] = {}
 
@@ -136,9 +141,13 @@ def _executor(session: Session) -> str:
 
 def _planned(shell: Any, draft: Draft) -> Plan:
     try:
-        return plan_of(shell, draft)
+        plan = plan_of(shell, draft)
     except CellError as error:
         raise Stays(error.reason) from None
+    for name, others in plan.checks.watched.items():
+        if others:
+            raise Stays(f"it may change '{name}', which shares an object with '{others[0]}'")
+    return plan
 
 
 def _check_text(text: str, tree: ast.Module) -> None:
@@ -185,19 +194,39 @@ def _check_names(shell: Any, text: str, tree: ast.Module, names: CellNames) -> N
     for name in sorted(used):
         if _makes_tasks(notebook[name], notebook):
             raise Stays(f"'{name}' makes tasks itself")
-    effect = outside(tree, definitions(notebook, used), {name: notebook[name] for name in used})
+    if last := sorted(names.reads & _LAST):
+        raise Stays(f"'{last[0]}' is the value that a plain cell has shown last; tasks leave it alone")
+    functions = definitions(notebook, used)
+    effect = outside(tree, functions, {name: notebook[name] for name in found}, bool(_seeds))
+    if effect is None:
+        effect = stays(tree, functions, {name: notebook[name] for name in used}, set(names.writes))
     if effect is not None:
         why = (f"line {effect.line} " if effect.line else "it ") + effect.what
+        if effect.sets and "seed()" in effect.what:
+            _seeds.add(why)
         raise Stays(why, effect.waits, _carried(shell, text, tree) if effect.sets else "in the kernel")
 
 
 def _carried(shell: Any, text: str, tree: ast.Module) -> str:
     """Let each worker set up its modules likewise, if the cell can run there; returns where it runs."""
-    try:
-        carry(shell, text, tree)
-    except CellError:
-        return "in the kernel, and workers do not know of it (see %%everywhere)"
-    return "in the kernel, and once on each worker"
+    notebook = {name: shell.user_ns[name] for name in own_names(shell)}
+    for part in (_setting_up(text, tree, notebook), text):
+        try:
+            carry(shell, part, parse(part))
+        except (CellError, SyntaxError):
+            continue
+        return "in the kernel, and once on each worker"
+    return "in the kernel, and workers do not know of it (see %%everywhere)"
+
+
+def _setting_up(text: str, tree: ast.Module, notebook: Mapping[str, Any]) -> str:
+    """The lines of a cell that import and set up modules, at their places: the rest is no business of the workers."""
+    kept: set[int] = set()
+    for part in tree.body:
+        effect = outside(ast.Module([part], []), (), notebook)
+        if isinstance(part, ast.Import | ast.ImportFrom) or (effect is not None and effect.sets):
+            kept.update(range(part.lineno, (part.end_lineno or part.lineno) + 1))
+    return "\n".join(line if number in kept else "" for number, line in enumerate(text.splitlines(), 1)) + "\n"
 
 
 def _makes_tasks(value: Any, notebook: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from shoal.serialize import FunctionImage
 from shoal.session import Session
 from shoal_kernel.cells import own_names, refused_executor
 from shoal_kernel.endings import Ending, tell_when_over
+from shoal_kernel.here import Script, ended, keep
 from shoal_kernel.options import BashOptions, parse_bash_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.parallel import asked_of
@@ -66,8 +68,14 @@ def start_bash_cell(shell: Any, line: str, body: str) -> TaskFuture[int]:
     names = (options.bind,) if options.bind else ()
     strip = Strip(output, future, (*names, *(made.filename for made in future.outputs)), options.quiet)
     output.reserve(shows=False)
-    tell_when_over(future, Ending(shell.user_ns, (output, strip)))
+    keep(session.run_id, future.tid, Script(pieces, values, str(Path.cwd())))
+    tell_when_over(future, partial(_end, session.run_id, Ending(shell.user_ns, (output, strip), session=session)))
     return future
+
+
+def _end(run_id: str, ending: Ending, future: TaskFuture[Any]) -> None:
+    ended(run_id, future)
+    ending(future)
 
 
 def _values(names: list[str], notebook: Mapping[str, Any], found: set[str]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Run:
         reads: the versions that it read.
         held: what inputs held that cannot change: values of plain types, and futures.
         order: when the cell ran for the first time.
+        restored: it ran in a kernel that has ended.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Run:
     held: dict[str, Any] = field(default_factory=dict)
     reads: dict[str, Version] = field(default_factory=dict)
     order: int = 0
+    restored: bool = False
 
 
 class Book:
@@ -56,15 +58,22 @@ class Book:
         self._last: dict[str, Version] = {}
         self._made: dict[tuple[str, str], Version] = {}
         self._gone: dict[tuple[str, str], int] = {}
+        self._spoilt: dict[str, str] = {}
+        self._forgotten: dict[str, Version] = {}
 
     def add(self, run: Run) -> None:
         """A cell has run."""
         before = self.runs.get(run.key)
+        self._spoilt.pop(run.key, None)
         run.order = before.order if before is not None else run.count
         for name in self._with_functions(run.flow.reads):
             if name in self._last:
                 run.reads[name] = self._last[name]
         made = Version(run.key, run.count)
+        if before is not None and before.restored and (before.text, before.reads) == (run.text, run.reads):
+            made = Version(
+                run.key, before.count
+            )  # the same again, for a kernel that has nothing: no reason for those below
         for name in run.flow.writes:
             self._last[name] = self._made[run.key, name] = made
             self._gone.pop((run.key, name), None)
@@ -80,6 +89,27 @@ class Book:
             for name in (run.flow.writes | run.flow.deletes) & other.held.keys():
                 if name in run.flow.deletes or other.reads.get(name, made).cell != run.key:
                     del other.held[name]
+
+    def made(self) -> list[str]:
+        """The names that hold what a cell has made, as far as the book knows."""
+        return list(self._last)
+
+    def forget(self, names: Collection[str]) -> None:
+        """These names do not hold anything any more: the kernel has ended in which they did."""
+        for name in names:
+            version = self._last.pop(name, None)
+            if version is not None:
+                self._forgotten[name] = version
+
+    def spoil(self, key: str, why: str) -> None:
+        """What a cell was to make has not come about: it has to run again.
+
+        Args:
+            key: the cell; one that is not known is passed over.
+            why: what people are told.
+        """
+        if key in self.runs:
+            self._spoilt[key] = why
 
     def _with_functions(self, names: Collection[str]) -> Iterator[str]:
         """The names, and those that their functions read when they are called."""
@@ -103,7 +133,9 @@ class Book:
     def _why(self, key: str, known: dict[str, str], depth: int) -> str:
         if key in known or depth > _DEEPEST:
             return known.get(key, "")
-        known[key] = ""  # a circle ends here
+        known[key] = self._spoilt.get(key, "")  # a circle ends here
+        if known[key]:
+            return known[key]
         run = self.runs[key]
         for name, version in sorted(run.reads.items()):
             if not self._is_above(version.cell, run):
@@ -129,6 +161,8 @@ class Book:
             key: a stale cell.
             same: whether a name has the value that it had, which is given.
         """
+        if key in self._spoilt:
+            return False
         run = self.runs[key]
         now = dict(run.reads)
         for name, version in run.reads.items():
@@ -160,8 +194,9 @@ class Book:
         return found
 
     def maker(self, name: str) -> str | None:
-        """The key of the cell that a name's value comes from."""
-        return self._last[name].cell if name in self._last else None
+        """The key of the cell that a name's value comes from, or came from in a kernel that has ended."""
+        version = self._last.get(name) or self._forgotten.get(name)
+        return version.cell if version is not None else None
 
     def above(self, key: str) -> set[str]:
         """A cell, and all whose values went into it."""

@@ -6,6 +6,7 @@ Workers import this module and nothing else of the kernel side; it needs neither
 from __future__ import annotations
 
 import ast
+import io
 import linecache
 from types import FunctionType
 from typing import Any, NoReturn
@@ -28,6 +29,7 @@ __shoal_inside__ = True
 
 _VALUE = "<value>"
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
+_STAY = (memoryview, io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.RawIOBase)
 
 
 class CellCode(msgspec.Struct, frozen=True):
@@ -65,6 +67,7 @@ class Report(msgspec.Struct):
         stayed: names whose values cannot travel, each with the reason.
         unchecked: names that were too large to be looked at, each with what to say.
         parted: names that shared an object with others and hold a copy now, each with what to say.
+        gone: the part of ``missing`` that the cell has deleted for certain.
     """
 
     shown: Bundle | None = None
@@ -72,6 +75,7 @@ class Report(msgspec.Struct):
     stayed: dict[str, str] = {}
     unchecked: dict[str, str] = {}
     parted: dict[str, str] = {}
+    gone: tuple[str, ...] = ()
 
 
 class Absent:
@@ -118,8 +122,8 @@ def run_cell(
     namespace.update(names)
     body = _compile(code)
     # on a thread of the kernel the inputs are the notebook's own objects: no change of them is lost
-    own = (*code.outputs, *code.existing, *(name for name in prelude if name not in names))
-    watch = Watch(code.checks, namespace, own) if namespace is anchor.__globals__ else None
+    others = (*code.existing, *(name for name in prelude if name not in names))
+    watch = Watch(code.checks, namespace, code.outputs, others) if namespace is anchor.__globals__ else None
     with environment(code.env):
         _execute(body, namespace)
     report = Report()
@@ -135,6 +139,7 @@ def run_cell(
         if value is not None:
             report.shown = _look(value)
     results = {name: _take(name, namespace, report) for name in code.outputs}
+    report.gone = tuple(name for name in report.missing if name in names)
     return {**results, REPORT: report}
 
 
@@ -208,6 +213,9 @@ def _take(name: str, namespace: dict[str, Any], report: Report) -> Any:
     value = namespace[name]
     if type(value) in _ATOMS:
         return value
+    if isinstance(value, _STAY):  # they can be pickled, but arrive as something else
+        report.stayed[name] = f"(a {type(value).__name__}) stayed on the worker, where its file or memory is"
+        return Absent(name, report.stayed[name])
     try:
         pack(value, f"'{name}'", copy=False)
     except NotPicklable as error:

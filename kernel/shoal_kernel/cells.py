@@ -17,7 +17,6 @@ from shoal.errors import CellError, NotPicklable, UnknownExecutor
 from shoal.events import CellRef
 from shoal.futures import TaskFuture
 from shoal.options import TaskOptions as Asked
-from shoal.outcome import Failure, Raised
 from shoal.serialize import FunctionImage
 from shoal.session import Session
 from shoal_kernel.cellrun import REPORT, CellCode, run_cell
@@ -25,7 +24,7 @@ from shoal_kernel.endings import Ending, tell_when_over
 from shoal_kernel.everywhere import prelude_names, preludes
 from shoal_kernel.feed import current_session
 from shoal_kernel.guarding import MOVING
-from shoal_kernel.here import Kept, keep, let_go
+from shoal_kernel.here import Kept, ended, keep
 from shoal_kernel.inflight import after_of, entered
 from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
@@ -133,7 +132,7 @@ def submit_draft(shell: Any, draft: Draft, plan: Plan, submit: Submit | None = N
     future = (submit or _submit)(session, shell.user_ns, plan, code, where)
     _run_here(shell, plan.late, text, count)
     held = {name: shell.user_ns[name] for name in [*plan.inputs, *plan.classes]}
-    keep(session.run_id, future.tid, Kept(code, held))
+    keep(session.run_id, future.tid, Kept(code, held, shows))
     entered(shell.user_ns, plan, future, f"{where.label} (task {future.tid})", text)
     before = {name: shell.user_ns[name] for name in plan.outputs if name in shell.user_ns}
     for name in plan.outputs:
@@ -144,14 +143,13 @@ def submit_draft(shell: Any, draft: Draft, plan: Plan, submit: Submit | None = N
     strip = Strip(output, future, tuple(plan.told), options.quiet)
     output.reserve(shows)
     learn = None if draft.learn is None else partial(draft.learn, text)
-    ending = Ending(shell.user_ns, (output, strip), before, plan.managed, learn)
+    ending = Ending(shell.user_ns, (output, strip), before, plan.managed, learn, session)
     tell_when_over(future, partial(_end, session.run_id, ending))
     return future
 
 
 def _end(run_id: str, ending: Ending, future: TaskFuture[Any]) -> None:
-    failed = not future.cancelled() and future.outcome is not None and isinstance(future.outcome, Failure | Raised)
-    let_go(run_id, future.tid, failed)
+    ended(run_id, future)
     ending(future)
 
 

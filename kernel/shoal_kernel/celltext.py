@@ -14,10 +14,11 @@ from shoal_kernel.names import CellNames, analyse, parse
 from shoal_kernel.options import parse_bash_options, parse_options
 from shoal_kernel.script import split_script
 
-__all__ = ["CellFlow", "flow_of"]
+__all__ = ["CellFlow", "first_line", "flow_of"]
 
 _PYTHON = ("task", "localtask", "join_task")
 _TRANSPARENT = ("time", "capture", "prun")
+_WIDEST = 40
 
 
 class CellFlow(msgspec.Struct, frozen=True):
@@ -106,3 +107,12 @@ def _script(line: str, body: str) -> CellFlow:
         reads=frozenset(named | {name for _, name in split_script(body) if name}),
         writes=frozenset({options.bind} if options.bind else ()),
     )
+
+
+def first_line(text: str) -> str:
+    """What people know a cell by: its first line with something on it, after that of a magic; cut if it is long."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and lines[0].startswith("%%") and len(lines) > 1:
+        lines = lines[1:]
+    line = lines[0].strip() if lines else ""
+    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "\N{HORIZONTAL ELLIPSIS}"

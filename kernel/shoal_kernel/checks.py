@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Iterable
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -20,10 +21,20 @@ from shoal.outcome import Payload
 from shoal.serialize import pack
 from shoal.serialize.reducers import is_app
 from shoal.serialize.references import reference
-from shoal_kernel.purity import LIBRARIES
+from shoal_kernel.purity import INSTANCE, LIBRARIES, MODULE, OBJECT
 from shoal_kernel.sizes import size_of
 
-__all__ = ["BOUND", "Checks", "Watch", "can_change", "fingerprint", "is_known"]
+__all__ = [
+    "BOUND",
+    "Checks",
+    "Watch",
+    "can_change",
+    "classes_of",
+    "fingerprint",
+    "is_dunder",
+    "is_known",
+    "is_what",
+]
 
 BOUND = 64 << 20
 """Bytes of content up to which a value is looked at."""
@@ -31,6 +42,8 @@ BOUND = 64 << 20
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented), slice)
 _CONTAINERS = (list, tuple, set, frozenset)
 _MOST_LOOKED_AT = 10_000
+_IN_PLACE = ("copy", "copy_X", "copy_x")
+"""Attributes of models of scikit-learn: where they are False, methods work in what they are given."""
 
 
 class Checks(msgspec.Struct, frozen=True):
@@ -39,20 +52,22 @@ class Checks(msgspec.Struct, frozen=True):
     Args:
         plain: names that the cell only reads in ways that change nothing.
         lines: of the others, where code of unknown effect gets at them.
-        trusts: pairs of names: the second is no plain one, if the first is no object of a known library.
+        trusts: two names and a kind: the second is no plain one, if the object of the first is not of that kind.
         written: names that the text changes or binds: no news, whether they come back or not.
         watched: names that the cell may bind anew as well as change, and what shares their first objects in the notebook.
         shared: names that travel, and the names of the notebook that share objects with them.
         passing: names that are bound by the way, by loops and ``with``.
+        made: classes that the cell defines: they can come back.
     """
 
     plain: frozenset[str] = frozenset()
     lines: dict[str, tuple[int, ...]] = {}
-    trusts: tuple[tuple[str, str], ...] = ()
+    trusts: tuple[tuple[str, str, str], ...] = ()
     written: frozenset[str] = frozenset()
     watched: dict[str, tuple[str, ...]] = {}
     shared: dict[str, tuple[str, ...]] = {}
     passing: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
 
 
 class Watch:
@@ -61,26 +76,36 @@ class Watch:
     Args:
         checks: what is known about them.
         namespace: where the cell will run.
-        outputs: the names that come back, or that are deleted.
+        outputs: the names that come back.
+        others: names that are no business of the notebook's: those that are deleted, and the worker's own.
 
     Attributes:
         unchecked: names that are too large to be looked at, each with its size in words.
     """
 
-    def __init__(self, checks: Checks, namespace: dict[str, Any], outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, checks: Checks, namespace: dict[str, Any], outputs: tuple[str, ...], others: tuple[str, ...] = ()
+    ) -> None:
         self._checks, self._outputs = checks, outputs
-        self._known = {first: is_known(namespace[first]) for first, _ in checks.trusts if first in namespace}
+        doubted = {(first, kind) for first, _, kind in checks.trusts if first in namespace}
+        doubted = {(first, kind) for first, kind in doubted if not is_what(namespace[first], kind)}
+        self._doubted = {second for first, second, kind in checks.trusts if (first, kind) in doubted}
         self._before: dict[str, tuple[Any, bytes | None]] = {}
         self._bound: dict[str, Any] = {}
+        self._classes: dict[str, tuple[Any, bytes | None]] = {}
         self.unchecked: dict[str, str] = {}
-        said = checks.written | frozenset(outputs)
-        for name, value in list(namespace.items()):
-            if name.startswith("__") and name.endswith("__"):
-                continue
+        said = checks.written | {*outputs, *others}
+        values = {name: value for name, value in list(namespace.items()) if not is_dunder(name)}
+        for name, value in values.items():
             if name not in said:
                 self._bound[name] = value
-            if (name not in said or name in checks.watched) and can_change(value) and self._is_touched(name, value):
-                self._look(name, value)
+            if name in others or isinstance(value, type):
+                continue
+            if (name not in said or name in checks.watched) and _has_state(value) and self._is_touched(name, value):
+                self._look(name, value, self._before)
+        known_as = {id(value): name for name, value in values.items() if isinstance(value, type)}
+        for kind in classes_of(value for name, value in values.items() if name not in others):
+            self._look(known_as.get(id(kind), kind.__name__), kind, self._classes)
 
     @property
     def looked_at(self) -> set[str]:
@@ -90,16 +115,14 @@ class Watch:
     def _is_touched(self, name: str, value: Any) -> bool:
         if name not in self._checks.plain or name in self._checks.watched:
             return True
-        return not is_known(value) or any(
-            second == name and not self._known.get(first, True) for first, second in self._checks.trusts
-        )
+        return name in self._doubted or not is_known(value)
 
-    def _look(self, name: str, value: Any) -> None:
-        size = size_of(value, BOUND)
+    def _look(self, name: str, value: Any, where: dict[str, tuple[Any, bytes | None]]) -> None:
+        size = size_of(_state(value) if isinstance(value, type) else value, BOUND)
         if size > BOUND:
             self.unchecked[name] = _in_words(size)
         else:
-            self._before[name] = value, fingerprint(value)
+            where[name] = value, fingerprint(value)
 
     def compare(self, namespace: dict[str, Any]) -> None:
         """Look again.
@@ -108,21 +131,24 @@ class Watch:
             HiddenMutation: something was changed, or bound anew by a function, that the text does not show.
         """
         missing = object()
-        changed = [
-            name
-            for name, (value, before) in self._before.items()
-            if before is not None and fingerprint(value) != before
-        ]
+        changed, classes = _changed(self._before), _changed(self._classes)
         for name, value in self._bound.items():
             now = namespace.get(name, missing)
             if now is not value and name not in changed and not _are_equal_atoms(now, value):
                 changed.append(name)
-        if changed:
-            changed.sort()
-            lines = {line for name in changed for line in self._checks.lines.get(name, ())}
+        if changed or classes:
+            lasting = [name for name in classes if name not in self._checks.made]
+            names = sorted({*changed, *classes})
+            lines = {line for name in names for line in self._checks.lines.get(name, ())}
             shared = {other for name in changed for other in self._checks.watched.get(name, ())}
-            write = sorted({*self._outputs, *changed, *shared})
-            raise HiddenMutation(tuple(changed), tuple(sorted(lines)), tuple(write), tuple(sorted(shared)))
+            write = sorted({*self._outputs, *names, *shared})
+            raise HiddenMutation(
+                tuple(names), tuple(sorted(lines)), tuple(write), tuple(sorted(shared)), tuple(sorted(lasting))
+            )
+
+
+def _changed(looked_at: dict[str, tuple[Any, bytes | None]]) -> list[str]:
+    return [name for name, (value, before) in looked_at.items() if before is not None and fingerprint(value) != before]
 
 
 def _are_equal_atoms(one: Any, other: Any) -> bool:
@@ -149,12 +175,42 @@ def can_change(value: Any) -> bool:
     return reference(value) is None
 
 
+def _has_state(value: Any) -> bool:
+    """Whether there is something to be changed in a value, or in what a function keeps: numbers of a closure, too."""
+    return bool(_state(value)) if type(value) is FunctionType else can_change(value)
+
+
+def classes_of(values: Iterable[Any]) -> list[type]:
+    """The classes of the notebook among some values, and those of the objects among them, also in plain containers."""
+    pending, left = list(values), _MOST_LOOKED_AT
+    seen: set[int] = set()
+    found: dict[type, None] = {}
+    while pending and left > 0:
+        item = pending.pop()
+        kind = type(item)
+        if kind in _ATOMS or id(item) in seen:
+            continue
+        seen.add(id(item))
+        left -= 1
+        if kind in _CONTAINERS or kind is dict:
+            parts = item.values() if kind is dict else item
+            left -= len(parts)
+            if not {*map(type, parts)} <= {*_ATOMS}:
+                pending.extend(parts)
+            continue
+        own = [part for part in (item if isinstance(item, type) else kind).__mro__ if part.__module__ == "__main__"]
+        found.update(dict.fromkeys(own))
+        if own and not isinstance(item, type):
+            pending.extend(getattr(item, "__dict__", {}).values())
+    return list(found)
+
+
 def _state(code: Any) -> list[Any]:
     """What a function or class of the notebook holds besides code."""
     if reference(code) is not None:
         return []
     if isinstance(code, type):
-        held = [value for name, value in vars(code).items() if not (name.startswith("__") and name.endswith("__"))]
+        held = [value for name, value in vars(code).items() if not is_dunder(name)]
         return [value for value in held if not hasattr(value, "__get__") and not isinstance(value, type)]
     cells = [_content(cell) for cell in code.__closure__ or ()]
     held = [*cells, *(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).values(), *vars(code).values()]
@@ -166,6 +222,11 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # it is empty
         return None
+
+
+def is_dunder(name: str) -> bool:
+    """Whether a name is one of Python's own."""
+    return name.startswith("__") and name.endswith("__")
 
 
 def is_known(value: Any) -> bool:
@@ -198,6 +259,24 @@ def is_known(value: Any) -> bool:
         if not isinstance(home, str) or home.partition(".")[0].lstrip("_") not in LIBRARIES:
             return False
     return True
+
+
+def is_what(value: Any, kind: str) -> bool:
+    """Whether an object is what its methods' names were taken to say.
+
+    Args:
+        value: the object.
+        kind: as in :data:`shoal_kernel.purity.LIBRARY`.
+    """
+    is_module = isinstance(value, ModuleType)
+    if (kind == MODULE and not is_module) or (kind == OBJECT and is_module):
+        return False
+    if kind in (INSTANCE, OBJECT) and isinstance(value, type):
+        return False
+    held = getattr(value, "__dict__", None)
+    if type(held) is dict and any(held.get(name) is False for name in _IN_PLACE):
+        return False
+    return is_known(value)
 
 
 # --------------------------------------------------------------------------- how a value is

@@ -16,6 +16,8 @@ __all__ = [
     "REFLECTION",
     "call_name",
     "is_generator",
+    "made_moving",
+    "namespace_of",
     "roots",
 ]
 
@@ -56,6 +58,7 @@ MUTATING_FUNCTIONS = {
     "setitem": 0,
     "delitem": 0,
     "dump": 1,
+    "at": 0,
 }
 """Functions that change one of their arguments: the function's last name, and which argument it is."""
 
@@ -72,8 +75,16 @@ _GENERATORS = frozenset(
     {("random", "Random"), ("numpy.random._generator", "Generator"), ("numpy.random.mtrand", "RandomState")}
 )  # by name: numpy need not be installed
 
-REFLECTION = frozenset({"exec", "eval", "globals", "locals", "vars"})
+_MAKERS = frozenset(
+    {"default_rng", "RandomState", "Random", "Generator", "iter", "zip", "map", "filter", "enumerate", "reversed"}
+)
+"""What makes generators of random numbers and iterators, by its last name."""
+
+REFLECTION = frozenset({"exec", "eval", "globals", "locals", "vars", "dir"})
 """Built-in functions that reach names by text."""
+
+_NAMESPACES = frozenset({"f_globals", "f_locals", "__globals__"})
+"""Attributes that hold the variables of frames and functions."""
 
 
 def call_name(call: ast.Call) -> str:
@@ -82,6 +93,30 @@ def call_name(call: ast.Call) -> str:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
+
+
+def namespace_of(node: ast.Attribute | ast.Subscript) -> str:
+    """What an expression is called that holds the variables of the notebook, as ``sys.modules[__name__]`` does; empty for others."""
+    match node:
+        case ast.Attribute(attr=attr) if attr in _NAMESPACES:
+            return attr
+        case ast.Subscript(
+            value=ast.Attribute(attr="modules") | ast.Name("modules"),
+            slice=ast.Constant("__main__") | ast.Name("__name__"),
+        ):
+            return "sys.modules"
+    return ""
+
+
+def made_moving(tree: ast.Module) -> frozenset[str]:
+    """The names that statements of the top level bind to generators of random numbers and iterators, which each use changes."""
+    return frozenset(
+        target.id
+        for part in tree.body
+        if isinstance(part, ast.Assign) and isinstance(part.value, ast.Call) and call_name(part.value) in _MAKERS
+        for target in part.targets
+        if isinstance(target, ast.Name)
+    )
 
 
 def is_generator(value: object) -> bool:

@@ -10,6 +10,8 @@ from shoal.callbacks import drain
 from shoal.errors import HiddenMutation
 from shoal.futures import OutputFuture, TaskFuture
 from shoal.outcome import Skipped
+from shoal.session import Session
+from shoal_kernel.advice import advice
 from shoal_kernel.cellrun import REPORT, Report
 from shoal_kernel.errors import explain
 from shoal_kernel.output import CellOutput
@@ -61,6 +63,7 @@ class Ending:
         before: what the names that the cell writes held before.
         managed: names that ``with ... as`` binds: that they cannot travel is no news.
         learn: is told why the cell turned out to be no task, if it was not asked for one.
+        session: the task's; where it is given, what the cell read and what to do is told below an error.
     """
 
     def __init__(
@@ -70,10 +73,11 @@ class Ending:
         before: Mapping[str, Any] | None = None,
         managed: frozenset[str] = frozenset(),
         learn: Callable[[str], None] | None = None,
+        session: Session | None = None,
     ) -> None:
         self._notebook, self._before, self._managed = notebook, before or {}, managed
         self._output, self._strip = place
-        self._learn = learn
+        self._learn, self._session = learn, session
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the value, or the error, and the line's last state."""
@@ -85,7 +89,8 @@ class Ending:
             outcome = outcome.root  # the cell's own body, which is a task before this one
         failed = None if outcome is None else explain(outcome, future.describe())
         if failed is not None:
-            self._output.error(*failed)
+            more = [] if self._session is None else advice(self._session, future)
+            self._output.error(failed[0], failed[1], [*failed[2], *more])
             if failed[0] == HiddenMutation.__name__:
                 self._keep_here("it changes what it was thought to read")
         elif REPORT in future.outputs:
@@ -102,11 +107,13 @@ class Ending:
         for name, reason in [*report.missing.items(), *report.stayed.items()]:
             silent = name in report.stayed and name in self._managed
             future: OutputFuture[Any] = outputs[name]
-            kept = name in self._before and name in report.missing
+            kept = name in self._before and name in report.missing and name not in report.gone
             if self._notebook.get(name) is future:
                 del self._notebook[name]
                 if kept:
                     self._notebook[name] = self._before[name]
+            # a plain cell does not speak of a branch that did not run
+            silent = silent or (self._learn is not None and name in report.missing) or name in report.gone
             end = " It holds what it held before." if kept else ""
             if not silent:
                 self._output.stream("stderr", f"Shoal: '{name}' {reason}.{end}\n")

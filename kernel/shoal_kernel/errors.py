@@ -17,9 +17,12 @@ __all__ = ["Explained", "cell_name", "explain", "saying_no", "short"]
 Explained = tuple[str, str, list[str]]
 """Type, message and lines of an error, as front ends take them."""
 
+_REPORT = "<report> of "
+"""What stands before a cell's task where another one only waited for its end."""
+
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 _ENTRY = re.compile(r'  File "(?P<file>[^"]*)", line (?P<line>\d+).*\n(?P<source>(?:    .*\n)*)')
-_INSIDE = re.compile(r"[/\\](?:shoal|shoal_kernel)[/\\][\w/\\]+\.py$")
+_INSIDE = re.compile(r"[/\\](?:(?:shoal|shoal_kernel)[/\\][\w/\\]+|asyncio[/\\](?:runners|base_events))\.py$")
 _FILE = re.compile(r'File "([^"\n]+)", line')
 _CELL = re.compile(r"<(Cell In\[\d+\])>")
 
@@ -56,7 +59,7 @@ def explain(outcome: Outcome, task: str) -> Explained | None:
     if isinstance(outcome, JoinFailed):
         outcome = outcome.origin
     if isinstance(outcome, Skipped):
-        via = " <- ".join(outcome.path)
+        via = " <- ".join(outcome.path).replace(_REPORT, "")
         line = f"{task} did not run: its input failed ({via}): {in_one_line(outcome.root)}"
         return "DependencyError", line, [f"{_RED}DependencyError{_PLAIN}: {line}"]
     if isinstance(outcome, Raised):

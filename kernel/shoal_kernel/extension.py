@@ -5,14 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from shoal.futures.stopping import Interrupts, use_interrupts
 from shoal.serialize import name_files
 from shoal.session import locate_cells
 from shoal_kernel import hub
 from shoal_kernel.around import Around
+from shoal_kernel.cellnotes import CellNotes
 from shoal_kernel.errors import cell_name
 from shoal_kernel.flowmagics import FLOW_COMPLETERS, FlowMagics
+from shoal_kernel.interrupts import KernelInterrupts
 from shoal_kernel.lastcell import LastCell
 from shoal_kernel.magics import TAKES_FUTURES, ShoalMagics, complete_futures
+from shoal_kernel.outlet import outlet
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
 from shoal_kernel.poolmagics import COMPLETERS, PoolMagics
@@ -34,35 +38,46 @@ def load(shell: Any) -> None:
     for magic, completer in {**COMPLETERS, **FLOW_COMPLETERS}.items():
         shell.set_hook("complete_command", completer, str_key=magic)
 
-    around = Around(shell, cells_of(shell).ran)
+    cells, notes = cells_of(shell), CellNotes(shell)
+    around = Around(shell, lambda count, text: notes.began(cells.ref(count, text), text), cells.ran)
 
     last = LastCell(shell)
 
-    def after_cell(_result: object) -> None:
+    def after_cell(result: Any) -> None:
         around.after()
-        last.after()
+        notes.ended()
+        last.after(result)
         resend(shell)
         hub.after_cell()
 
-    shell.events.register("pre_run_cell", around.before)
+    def before_cell(info: object) -> None:
+        around.before(info)
+        outlet.ran(shell)
+
+    shell.events.register("pre_run_cell", before_cell)
     shell.events.register("post_run_cell", after_cell)
     shell.ast_transformers.append(around)
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         kernel.comm_manager.register_target(TARGET, partial(hub.page_opened, shell))
+        outlet.shown_in_page = partial(hub.page_shows, shell)
+        if shell.get_parent():  # in a kernel that began without Shoal
+            outlet.announce(kernel)
+    use_interrupts(KernelInterrupts(shell))
     locate_cells(CellFinder(shell))
     name_files(lambda file: cell_name(shell, file))
-    _hooks[id(shell)] = (around, after_cell)
+    _hooks[id(shell)] = (around, before_cell, after_cell)
 
 
 def unload(shell: Any) -> None:
     """Take back what :func:`load` added, but for the magics, which IPython keeps."""
     hooked = _hooks.pop(id(shell), None)
     if hooked is not None:
-        around, after_cell = hooked
-        shell.events.unregister("pre_run_cell", around.before)
+        around, before_cell, after_cell = hooked
+        shell.events.unregister("pre_run_cell", before_cell)
         shell.events.unregister("post_run_cell", after_cell)
         shell.ast_transformers.remove(around)
+        use_interrupts(Interrupts())
         locate_cells(_nowhere)
         name_files(str)
 

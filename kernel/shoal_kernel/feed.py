@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 import shoal
@@ -88,7 +89,9 @@ class Feed:
         """Begin to look, if it does not yet."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="shoal-feed", daemon=True)
+                # ipykernel 7.0 knows no message that a thread could answer, unless the thread has inherited one
+                run = copy_context().run
+                self._thread = threading.Thread(target=run, args=(self._run,), name="shoal-feed", daemon=True)
                 self._thread.start()
 
     def look(self) -> None:

@@ -32,16 +32,14 @@ class Graph(ast.NodeVisitor):
     Attributes:
         edges: for each name those whose objects it may hold, and how.
         touched: what may be changed (True: with all that it holds), and in which lines.
-        trusted: what may be changed if the object of a name is not of a known library.
-        libraries: names of modules of known libraries that the cell imports.
+        trusted: what may be changed if the object of a name is not what it has to be (see :mod:`shoal_kernel.origins`).
         stored: names that the cell binds itself.
     """
 
     def __init__(self) -> None:
         self.edges: dict[Node, dict[Node, int]] = {}
         self.touched: dict[tuple[Node, bool], set[int]] = {}
-        self.trusted: set[tuple[str, Node]] = set()
-        self.libraries: set[str] = set()
+        self.trusted: set[tuple[str, Node, str]] = set()
         self.stored: set[str] = set()
         self._scopes = [_Scope(0, frozenset())]
         self._inner: dict[int, _Scope] = {}

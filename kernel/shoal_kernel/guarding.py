@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from shoal.errors import CellError
 from shoal_kernel.aliases import Sharers
-from shoal_kernel.checks import Checks, is_known
+from shoal_kernel.checks import Checks, is_what
 from shoal_kernel.effects import is_generator
 from shoal_kernel.names import CellNames
 from shoal_kernel.reaching import Reached
@@ -46,11 +46,12 @@ class Guarded(NamedTuple):
     def handed_on(self) -> set[str]:
         """Those of them that code of unknown effect may change."""
         touched = {*self.touches.lines, *self.reached.hands_on}
-        for first, second in {*self.touches.trusts, *self.reached.trusts}:
+        for first, second, kind in {*self.touches.trusts, *self.reached.trusts}:
             if (
                 first in self.found
+                and second not in touched
                 and not isinstance(self.notebook[first], Future)
-                and not is_known(self.notebook[first])
+                and not is_what(self.notebook[first], kind)
             ):
                 touched.add(second)
         return touched & self.used()
@@ -58,12 +59,12 @@ class Guarded(NamedTuple):
     def moving(self) -> set[str]:
         """Those of them that each use changes: iterators, and generators of random numbers where something is called on them."""
         drawn = {*self.names.method_calls, *self.names.passed, *self.handed_on()} & self.found
-        found = {name for name in drawn if is_generator(self.notebook[name]) or _is_moving(self.notebook[name])}
-        return found | {name for name in self.used() if isinstance(self.notebook[name], Iterator)}
+        found = {name for name in drawn if is_generator(self.notebook[name])}
+        return found | {name for name in self.used() if _is_moving(self.notebook[name])}
 
 
 def _is_moving(value: Any) -> bool:
-    return isinstance(value, Future) and value in MOVING
+    return value in MOVING if isinstance(value, Future) else isinstance(value, Iterator)
 
 
 def refuse_shared(guarded: Guarded, outputs: Collection[str]) -> None:
@@ -100,7 +101,7 @@ def checks_of(guarded: Guarded, inputs: Collection[str], outputs: Collection[str
     watched, shared = dict[str, tuple[str, ...]](), dict[str, tuple[str, ...]]()
     sharers = Sharers(guarded.notebook, guarded.found)
     for name in sorted(guarded.found & set(inputs)) if outputs else ():
-        if others := tuple(sharers.of(name, True)):
+        if others := tuple(sharers.of(name, name in outputs)):
             shared[name] = others
     for name in sorted(shared.keys() & (touched | reached.changes) & {*outputs, *names.changed}):
         sharing = sharers.of(name, name in touches.deep | reached.hands_on)
@@ -112,9 +113,10 @@ def checks_of(guarded: Guarded, inputs: Collection[str], outputs: Collection[str
     return Checks(
         plain=frozenset(here - touched),
         lines={name: lines for name, lines in touches.lines.items() if name in here},
-        trusts=tuple(sorted(pair for pair in {*touches.trusts, *reached.trusts} if here.issuperset(pair))),
+        trusts=tuple(sorted(asked for asked in {*touches.trusts, *reached.trusts} if asked[1] in here)),
         written=names.changed | local,
         watched=watched,
         shared=shared,
         passing=names.counters | names.managed,
+        made=names.classes,
     )

@@ -8,6 +8,7 @@ from shoal.record.runs import STATE_NAMES
 from shoal.session import Session
 from shoal_kernel.endings import tell_all
 from shoal_kernel.feed import current_session, reading
+from shoal_kernel.lastcell import leave_to_program
 from shoal_kernel.output import resend
 
 __all__ = ["finish", "watch"]
@@ -18,11 +19,12 @@ _sessions: list[Session] = []
 
 
 def watch(shell: Any) -> None:
-    """Keep each session that a cell leaves behind, so that its tasks can be asked for after it ended.
+    """Keep each session that a cell leaves behind, so that its tasks can be asked for after it ended; no cell waits for them.
 
     Args:
         shell: the running IPython shell.
     """
+    leave_to_program()
     shell.events.register("post_run_cell", _keep)
 
 

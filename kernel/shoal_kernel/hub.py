@@ -10,19 +10,24 @@ from typing import Any
 
 from shoal.record.runs import RunView
 from shoal.session import Session
+from shoal_kernel.celldesk import CellDesk
 from shoal_kernel.columns import Message
 from shoal_kernel.feed import Feed, current_session, reading
+from shoal_kernel.outlet import outlet
 from shoal_kernel.output import CellOutput
 from shoal_kernel.pages import Pages
 from shoal_kernel.static_svg import picture_of
 
-__all__ = ["MIME_TYPE", "Hub", "after_cell", "hub", "page_opened"]
+__all__ = ["MIME_TYPE", "Hub", "after_cell", "hub", "page_opened", "page_shows"]
 
 MIME_TYPE = "application/vnd.shoal.graph+json"
 """Tells JupyterLab with Shoal's lab extension to show the live graph; others show the widget, or the picture."""
 
 _TEXT = "the graph of tasks (live in JupyterLab, Notebook 7, VS Code and Colab); %tasks lists them"
 _numbers = itertools.count(1)
+
+_PATIENCE = 1.0
+"""Seconds that pages may take to tell which cells they show."""
 
 
 class Hub:
@@ -39,7 +44,7 @@ class Hub:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self.feed = Feed(self._tell, self._settled, self._watched)
-        self.pages = Pages(self.feed.look)
+        self.pages = Pages(self._look, answer=CellDesk(shell).answer)
         self._widget: Any = None
         self._displays: list[str] = []
         self._saved: tuple[str, int, bool] | None = None
@@ -75,6 +80,10 @@ class Hub:
 
     def _session(self) -> Session | None:
         return current_session() or self.feed.followed
+
+    def _look(self) -> None:
+        self.feed.look()
+        self.feed.start()
 
     def _watched(self) -> bool:
         return self.pages.watching() or (self._widget is not None and self._widget.looked_at)
@@ -131,8 +140,15 @@ def after_cell() -> None:
         _hub.after_cell()
 
 
-def page_opened(shell: Any, comm: Any, message: object) -> None:
+def page_opened(shell: Any, comm: Any, message: dict[str, Any]) -> None:
     """Called when a page opens a comm."""
-    made = hub(shell)
-    made.pages.opened(comm, message)
-    made.feed.start()
+    hub(shell).pages.opened(comm, message)
+
+
+def page_shows(shell: Any, cell: str) -> bool:
+    """Whether a page of JupyterLab can put output below a cell, whichever request it is of. Called in the main thread.
+
+    A page that has not noticed yet that Shoal is here is told so, and given a moment.
+    """
+    outlet.announce(shell.kernel)
+    return hub(shell).pages.shows(cell, _PATIENCE)

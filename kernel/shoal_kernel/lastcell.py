@@ -1,38 +1,54 @@
-"""Programs that run notebooks end the kernel after the last cell: that cell waits for the tasks, if it can be known as the last.
+"""Programs that run notebooks end the kernel after the last cell: that cell waits for the tasks.
 
-nbclient, and with it ``jupyter execute`` and papermill, take what is printed only while a cell runs, and tell nobody which cell is the
-last. The notebook's file does: the one in the folder of the kernel, or that papermill writes there, whose code cells are those that ran here
-so far. Where there is no such file, ``%wait`` has to be the last cell.
+nbclient, and with it ``jupyter execute``, nbconvert and papermill, take what is printed only while a cell runs, and tell nobody which
+cell is the last. The notebook's file does: the one whose code cells begin with those that ran here. Where there is no such
+file, each cell may be the last, so that each waits.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from shoal.session import Session
 from shoal_kernel.endings import tell_all
 from shoal_kernel.feed import current_session
-from shoal_kernel.output import CellOutput, resend
+from shoal_kernel.interrupts import interrupted
+from shoal_kernel.nbfiles import NotebookFiles
+from shoal_kernel.output import only_while_running, resend
+from shoal_kernel.single import cancel_all
 
-__all__ = ["LastCell", "is_last"]
+__all__ = ["LastCell", "leave_to_program", "may_be_last"]
 
-_MOST = 200
-_SKIP = "skip-execution"  # what nbclient passes over
-_LARGEST = 100 << 20
+_EVERY = 0.5
 _DRAIN = 30.0
+_UNKNOWN = (
+    "Shoal: no file of this notebook was found, so that nobody can say which cell is the last: each waits for its tasks. "
+    "Set SHOAL_NOTEBOOK to the file's path, and cells run side by side."
+)
+_left = False
 
 
-def is_last(ran: Sequence[str], notebooks: Iterable[Sequence[str]]) -> bool:
+def leave_to_program() -> None:
+    """The program that runs the notebook waits for the tasks itself."""
+    global _left
+    _left = True
+
+
+def may_be_last(ran: Sequence[str], notebooks: Iterable[Sequence[str]]) -> bool | None:
     """Whether the cells that ran are all cells of a notebook.
 
     Args:
         ran: the texts of the cells, in order.
         notebooks: the code cells of each notebook, without those that are empty.
+
+    Returns:
+        None if they are not the first cells of any of these notebooks.
     """
-    return any(list(cells) == list(ran) for cells in notebooks)
+    cells = list(ran)
+    begun = [list(notebook) for notebook in notebooks if list(notebook[: len(cells)]) == cells]
+    return cells in begun if begun else None
 
 
 class LastCell:
@@ -44,45 +60,50 @@ class LastCell:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._read: dict[Path, tuple[float, list[str]]] = {}
+        self._files = NotebookFiles(shell.user_ns)
+        self._ran = [text.strip() for text in shell.history_manager.input_hist_raw[1:-1] if text.strip()]
+        self._request = ""
+        self._said = False
 
-    def after(self) -> None:
-        """A cell has run, and is not over yet."""
+    def after(self, result: Any) -> None:
+        """A cell has run, and is not over yet.
+
+        Args:
+            result: IPython's ``ExecutionResult``.
+        """
+        parent = self._shell.get_parent() if hasattr(self._shell, "get_parent") else {}
+        content, request = parent.get("content") or {}, (parent.get("header") or {}).get("msg_id", "")
+        if request != self._request and content.get(
+            "store_history", True
+        ):  # else one that a cell has run, as %rerun does
+            self._request = request
+            if content.get("code", "").strip():
+                self._ran.append(content["code"].strip())
         session = current_session()
-        if session is None or not session.pending() or CellOutput(self._shell).live:
+        if session is None or not only_while_running(parent):
             return
-        ran = [text.strip() for text in self._shell.history_manager.input_hist_raw if text.strip()]
-        if is_last(ran, self._notebooks()):
-            try:
-                session.wait()
-            except KeyboardInterrupt:
-                print("Shoal: stopped waiting for the tasks of the notebook.", file=sys.stderr)  # noqa: T201
-            tell_all(_DRAIN)
-            resend(self._shell)
+        if not getattr(result, "success", True) and content.get("stop_on_error", True):
+            tell_all(_DRAIN)  # nothing runs after it; what is over by now is shown
+        elif session.pending() and self._is_last():
+            self._wait(session)
+        else:
+            tell_all(_EVERY)
 
-    def _notebooks(self) -> Iterable[list[str]]:
-        files = sorted(Path.cwd().glob("*.ipynb"))[:_MOST]
-        for file in files:
-            try:
-                state = file.stat()
-                if state.st_size > _LARGEST:
-                    continue
-                if self._read.get(file, (0.0, []))[0] != state.st_mtime:
-                    self._read[file] = (state.st_mtime, _code_cells(json.loads(file.read_text(encoding="utf-8"))))
-            except (OSError, ValueError):
-                continue  # it is being written, or is no notebook
-            yield self._read[file][1]
+    def _is_last(self) -> bool:
+        if _left or self._files.none:
+            return False
+        found = may_be_last(self._ran, self._files.read())
+        if found is None and not self._said:
+            self._said = True
+            print(_UNKNOWN, file=sys.stderr)  # noqa: T201
+        return found is not False
 
-
-def _code_cells(notebook: Any) -> list[str]:
-    if not isinstance(notebook, dict):
-        return []
-    found = []
-    for cell in notebook.get("cells") or ():
-        if isinstance(cell, dict) and cell.get("cell_type") == "code":
-            source = cell.get("source") or ""
-            text = "".join(source) if isinstance(source, list) else str(source)
-            skipped = _SKIP in ((cell.get("metadata") or {}).get("tags") or ())
-            if text.strip() and not skipped:
-                found.append(text.strip())
-    return found
+    def _wait(self, session: Session) -> None:
+        try:
+            while not session.wait(_EVERY):
+                resend(self._shell)
+        except KeyboardInterrupt as error:
+            told = interrupted(self._shell, error, lambda: cancel_all(session), "the tasks of the notebook")
+            print(f"Shoal: {told}.", file=sys.stderr)  # noqa: T201
+        tell_all(_DRAIN)
+        resend(self._shell)

@@ -28,6 +28,7 @@ from shoal_kernel.parallel import start_parallel_cell
 from shoal_kernel.report import blocks_text, tasks_text
 from shoal_kernel.single import cancel_all, cancel_tasks, one_task, task_text, whence_text
 from shoal_kernel.stale import cells_of
+from shoal_kernel.undoing import all_or_nothing
 from shoal_kernel.waiting import futures_named, wait_for
 
 __all__ = ["TAKES_FUTURES", "ShoalMagics", "complete_futures"]
@@ -295,8 +296,9 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
 
 def _start(shell: Any, start: Callable[[Any, str, str], object], line: str, cell: str) -> None:
-    start(shell, line, cell)
-    remember(_session(), shell, start, line, cell)
+    with all_or_nothing(shell):
+        start(shell, line, cell)
+        remember(_session(), shell, start, line, cell)
 
 
 def _cancel(session: Session | None, futures: Sequence[Future[Any]]) -> int:

@@ -7,7 +7,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 
-from shoal_kernel.effects import MUTATING_FUNCTIONS, MUTATING_METHODS, PURE_BUILTINS, REFLECTION, call_name, roots
+from shoal_kernel.effects import (
+    MUTATING_FUNCTIONS,
+    MUTATING_METHODS,
+    PURE_BUILTINS,
+    REFLECTION,
+    call_name,
+    namespace_of,
+    roots,
+)
 from shoal_kernel.ledger import Found, Ledger, Scope
 from shoal_kernel.scopes import (
     Function,
@@ -235,16 +243,21 @@ class _Binding(_Branching):
     visit_AsyncWith = visit_With
 
     def visit_Delete(self, node: ast.Delete) -> None:
-        for target in node.targets:
-            for part in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
-                if isinstance(part, ast.Name):
-                    self.book.unbind(part.id, lasting=True)
-                else:
-                    self.generic_visit(part)
-                    self.book.touch("item_writes", part)
+        pending = list(reversed(node.targets))
+        while pending:
+            part = pending.pop()
+            if isinstance(part, ast.Tuple | ast.List):
+                pending += reversed(part.elts)
+            elif isinstance(part, ast.Name):
+                self.book.unbind(part.id, lasting=True)
+            else:
+                self.generic_visit(part)
+                self.book.touch("item_writes", part)
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
+            if alias.name == "__main__":
+                self.book.found.notes.append(("reflection", node.lineno, "import __main__"))
             self.book.store(alias.asname or alias.name.partition(".")[0], "imports")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
@@ -263,6 +276,14 @@ class _Binding(_Branching):
         else:
             self.book.store(node.id)
 
+    def path(self, node: ast.Attribute | ast.Subscript) -> None:
+        """An attribute or item, which may hold the variables of the notebook."""
+        if what := namespace_of(node):
+            self.book.found.notes.append(("reflection", node.lineno, what))
+        self.generic_visit(node)
+
+    visit_Attribute = visit_Subscript = path
+
     def visit_Await(self, node: ast.Await) -> None:
         self.awaits()
         self.visit(node.value)
@@ -277,7 +298,7 @@ class _Binding(_Branching):
         name, args = call_name(node), node.args
         plain = isinstance(node.func, ast.Name)
         if plain and name in REFLECTION and (name in ("exec", "eval") or not args):
-            self.book.found.notes.append(("reflection", node.lineno, name))
+            self.book.found.notes.append(("reflection", node.lineno, f"{name}()"))
         if isinstance(node.func, ast.Attribute):
             self.book.touch("mutators" if name in MUTATING_METHODS else "method_calls", node.func.value)
         changes = MUTATING_FUNCTIONS.get(name, -1)
@@ -340,9 +361,17 @@ class Flow(_Binding):
         if self.book.into is None:
             self.book.happens(doings)
 
+    def decorate(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        """Decorators are called with what they stand above."""
+        self.block(node.decorator_list)
+        for part in node.decorator_list:
+            if isinstance(part, ast.Attribute):
+                self.book.touch("mutators" if part.attr in MUTATING_METHODS else "method_calls", part.value)
+
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """A function: what its body does happens when the function is used."""
-        self.block([*node.decorator_list, *node.args.defaults, *node.args.kw_defaults])
+        self.decorate(node)
+        self.block([*node.args.defaults, *node.args.kw_defaults])
         types = type_parameters(node)
         if not self.lazy_annotations:
             self.book.scopes.append(Scope("function", types))
@@ -355,7 +384,7 @@ class Flow(_Binding):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """A class: its body runs now, its methods later."""
-        self.block(node.decorator_list)
+        self.decorate(node)
         names, declared = bound_names(node.body)
         inner = Scope("class", names, declared)
         self.book.scopes.append(Scope("function", type_parameters(node)))

@@ -26,6 +26,8 @@ _TAKE_ANYTHING = frozenset(_ANYTHING.split())
 _OURS = ("shoal", "shoal_kernel", "concurrent", "asyncio")
 _COLLECT = frozenset({"append", "add", "insert", "appendleft", "put", "put_nowait", "setdefault", "update", "extend"})
 _MOST = 500
+_HIGHEST = 12
+"""Subscripts of subscripts: more are taken for a use of the value."""
 _Value = (
     ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.AugAssign, ast.For, ast.AsyncFor, ast.comprehension, ast.FormattedValue,
     ast.withitem, ast.Match, ast.If, ast.While, ast.Assert, ast.Starred, ast.Raise, ast.YieldFrom, ast.Slice,
@@ -44,13 +46,13 @@ def needed(tree: ast.Module, notebook: Mapping[str, Any], futures: Set[str], alw
     found: dict[str, int] = {}
     as_futures: set[str] = set()
     called: set[str] = set()
-    for node, parent, grand in _loads(tree, None, None):
+    for node, above in _loads(tree, ()):
         called.add(node.id)
         if node.id not in futures:
             continue
-        if (isinstance(parent, ast.Attribute) and parent.attr in FUTURE_WORDS) or isinstance(parent, ast.Await):
+        if _asks_future(above[0]):
             as_futures.add(node.id)
-        elif _is_value(node, parent, grand, notebook, always):
+        elif _is_value(node, above, notebook, always):
             found.setdefault(node.id, node.lineno)
     if found:
         names = analyse(tree)
@@ -64,31 +66,43 @@ def needed(tree: ast.Module, notebook: Mapping[str, Any], futures: Set[str], alw
     return dict(sorted(found.items()))
 
 
-def _loads(node: ast.AST, parent: ast.AST | None, grand: ast.AST | None) -> Iterator[tuple[ast.Name, Any, Any]]:
-    """The names that are loaded while the cell itself runs, each with what it stands in."""
-    if isinstance(node, ast.Name) and (isinstance(node.ctx, ast.Load) or isinstance(parent, ast.AugAssign)):
-        yield node, parent, grand
+def _loads(node: ast.AST, above: tuple[ast.AST, ...]) -> Iterator[tuple[ast.Name, tuple[Any, ...]]]:
+    """The names that are loaded while the cell itself runs, each with what it stands in, the nearest first."""
+    if isinstance(node, ast.Name) and (isinstance(node.ctx, ast.Load) or isinstance(above[0], ast.AugAssign)):
+        yield node, above
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         inner: list[ast.AST] = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
     else:
         inner = list(ast.iter_child_nodes(node))
     for child in inner:
-        yield from _loads(child, node, parent)
+        yield from _loads(child, (node, *above[:_HIGHEST]))
 
 
-def _is_value(node: ast.Name, parent: Any, grand: Any, notebook: Mapping[str, Any], always: bool) -> bool:
+def _asks_future(parent: ast.AST) -> bool:
+    return isinstance(parent, ast.Await) or (isinstance(parent, ast.Attribute) and parent.attr in FUTURE_WORDS)
+
+
+def _is_value(node: ast.expr, above: tuple[Any, ...], notebook: Mapping[str, Any], always: bool) -> bool:
+    if len(above) < 2:
+        return True
+    parent, grand = above[0], above[1]
     match parent:
         case ast.Compare(ops=ops):
             return not all(isinstance(op, ast.Is | ast.IsNot) for op in ops)
         case ast.IfExp(test=test):
             return test is node or always
-        case ast.Subscript(value=value, ctx=ctx):
-            return value is not node or not isinstance(ctx, ast.Load) or always  # x[0] is a future of the item
+        case ast.Subscript(value=value, ctx=ctx) if value is node and isinstance(ctx, ast.Load) and not always:
+            # x[0] is a future of the item, which is used in its turn
+            return not _asks_future(grand) and _is_value(parent, above[1:], notebook, always)
+        case ast.Assign(targets=targets):
+            return always or any(isinstance(target, ast.Tuple | ast.List) for target in targets)
+        case ast.Dict(keys=keys, values=values):
+            return always or any(key is None and value is node for key, value in zip(keys, values, strict=True))
         case ast.Call(func=func) if func is not node:
             return not takes_futures(func, notebook, not always)
         case ast.keyword():
             return not takes_futures(grand.func, notebook, not always) if isinstance(grand, ast.Call) else always
-        case ast.Attribute() | ast.Call():
+        case ast.Attribute() | ast.Call() | ast.Subscript():
             return True
     return isinstance(parent, _Value) or always
 

@@ -4,7 +4,8 @@ ipykernel sends what a thread prints to the cell that runs *now*. The output of 
 task, so it is sent as a message that names that cell's request as its parent. A front end such as JupyterLab files it
 there, also after the cell has ended. A program that runs a notebook (nbclient, ``jupyter execute``, papermill) only takes
 output of the cell that it is running, and of displays that it knows: for it, the late output of a cell is kept in a
-display of that cell, which is updated again whenever a later cell, or ``%wait``, runs.
+display of that cell, which is updated again whenever a later cell, or ``%wait``, runs. A page of JupyterLab that was loaded
+anew has forgotten the request; Shoal's lab extension puts the output below the cell there (:mod:`shoal_kernel.outlet`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import itertools
 import os
 import sys
 import threading
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["CellOutput", "escape", "resend"]
+from shoal_kernel.outlet import outlet
+
+__all__ = ["CellOutput", "escape", "only_while_running", "resend"]
 
 _MOST_TEXT = 200_000
 _numbers = itertools.count(1)
 _kept: list[CellOutput] = []
+_named: dict[str, str] = {}
+"""Cells of earlier kernels, each with the request below whose cell their output was given a line."""
 _lock = threading.Lock()
 
 
@@ -29,46 +34,77 @@ class CellOutput:
 
     Args:
         shell: the running IPython shell.
+        kept: whether pages that are loaded anew get what it shows. Only for cells all of whose output it shows.
 
     Attributes:
         live: False where late output only arrives by updates of a display.
+        cell_id: the notebook's own id of the cell; empty where the front end sends none.
+        line_id: tells its status line apart from others.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, kept: bool = True) -> None:
         for stream in (sys.stdout, sys.stderr):  # what was printed before comes before
             stream.flush()
         self._kernel = getattr(shell, "kernel", None)
-        self._parent = shell.get_parent() if self._kernel is not None else {}
-        self.live = not _only_while_running(self._parent)
-        self._status: dict[str, str] | None = None
-        self._status_id = _new_id()
+        self._parent: dict[str, Any] = shell.get_parent() if self._kernel is not None else {}
+        self.live = not only_while_running(self._parent)
+        self.cell_id = str((self._parent.get("metadata") or {}).get("cellId") or "")
+        self._place = self.cell_id if kept else ""
+        self._begun = self._restored = False
+        self._status: dict[str, Any] | None = None
+        self.line_id = _new_id()
         self._text_id = _new_id()
         self._value_id = _new_id()
         self._text: list[str] = []
         self._reserved = False
         self._late: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
-    @property
-    def cell_id(self) -> str:
-        """The notebook's own id of the cell; empty where the front end sends none."""
-        return str((self._parent.get("metadata") or {}).get("cellId") or "")
+    @classmethod
+    def restored(cls, shell: Any, cell_id: str, count: int) -> Self:
+        """The place below a cell that an earlier kernel ran. Called in the main thread, while a cell runs.
 
-    def status(self, text: str, markup: str) -> None:
+        If a page of JupyterLab with Shoal's extension shows the cell, the output appears below it there, in the place of what the
+        earlier kernel left. Otherwise it appears below the cell that runs now, with a line that names the other one.
+
+        Args:
+            shell: the running IPython shell.
+            cell_id: the notebook's own id of the cell; empty if it is not known.
+            count: the number that the cell had.
+        """
+        made = cls(shell)
+        made.cell_id = cell_id
+        if made._kernel is not None and cell_id and made.live and outlet.shown_in_page(cell_id):
+            made._parent = outlet.earlier_request(made._kernel, cell_id)
+            made._place, made._restored = cell_id, True
+        elif _named.get(cell_id or str(count)) != made.request or not made.request:
+            _named[cell_id or str(count)] = made.request
+            text = f"below cell [{count}], which an earlier kernel ran:"
+            made._display({"text/plain": text, "text/html": f"<p>{escape(text)}</p>"}, {}, _new_id())
+        return made
+
+    @property
+    def request(self) -> str:
+        """The id of the message that it belongs to."""
+        return str((self._parent.get("header") or {}).get("msg_id") or "")
+
+    def status(self, text: str, markup: str, more: dict[str, Any] | None = None) -> None:
         """Show, or change, the line that says how the task is.
 
         Args:
             text: for front ends without HTML.
             markup: HTML.
+            more: further representations, by MIME type.
         """
-        bundle = {"text/plain": text, "text/html": markup}
+        bundle = {"text/plain": text, "text/html": markup, **(more or {})}
         if self._status is None:
-            self._display(bundle, {}, self._status_id)
+            self._display(bundle, {}, self.line_id)
         elif bundle != self._status:
-            self._update(self._status_id, bundle, {})
+            self._update(self.line_id, bundle, {})
         self._status = bundle
 
     def reserve(self, shows: bool) -> None:
         """In the cell, where late output needs it: make the displays that will take the text and the value."""
+        self._begin()
         if not self.live:
             self._reserved = True
             self._display({"text/plain": ""}, {}, self._text_id)
@@ -129,10 +165,16 @@ class CellOutput:
         content = {"data": data, "metadata": metadata, "transient": {"display_id": display_id}}
         self._send("update_display_data", content)
 
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            outlet.begin(self._parent, self._place, self._restored)
+
     def _send(self, kind: str, content: dict[str, Any]) -> None:
         kernel = self._kernel
         if kernel is not None:
-            kernel.session.send(kernel.iopub_socket, kind, content, parent=self._parent, ident=kind.encode())
+            self._begin()
+            outlet.send(kernel, self._parent, self._place, kind, content)
         elif kind != "update_display_data":  # a terminal: there is only one place, and what stands there stays
             data = content.get("data", {})
             print(content.get("text") or data.get("text/plain") or "\n".join(content.get("traceback", ())))  # noqa: T201
@@ -159,7 +201,7 @@ def escape(text: str) -> str:
     return html.escape(text)
 
 
-def _only_while_running(parent: dict[str, Any]) -> bool:
+def only_while_running(parent: dict[str, Any]) -> bool:
     """Whether the client that sent this request takes output only of the cell that it runs.
 
     Front ends with a person before them name the cell, or can be asked for input; programs that run notebooks do neither.

@@ -7,6 +7,8 @@ that of the notebook's functions that it calls.
 from __future__ import annotations
 
 import ast
+import inspect
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -45,7 +47,9 @@ _STATE = frozenset(
     ]
 )
 _FRESH = frozenset({"Random", "SystemRandom", "Generator", "RandomState", "default_rng", "SeedSequence", "PCG64"})
+_STREAMS = (("sys", ("stdout",)), ("sys", ("stderr",)))
 _HERE = {
+    "dir": "asks for the names of the notebook",
     "input": "asks the keyboard",
     "breakpoint": "stops in the debugger",
     "get_ipython": "has a magic or a shell command",
@@ -70,13 +74,16 @@ class Effect(NamedTuple):
     sets: bool = False
 
 
-def outside(tree: ast.Module, functions: Iterable[ast.Module], notebook: Mapping[str, Any]) -> Effect | None:
+def outside(
+    tree: ast.Module, functions: Iterable[ast.Module], notebook: Mapping[str, Any], seeded: bool = False
+) -> Effect | None:
     """The first thing that a cell does outside of its names.
 
     Args:
         tree: the cell.
         functions: the texts of the notebook's functions that it calls.
         notebook: the notebook's variables.
+        seeded: the notebook has seeded the random numbers of a module, so that who draws them in secret counts.
 
     Returns:
         What it does: what has to wait first, what sets up modules last. None if there is nothing.
@@ -84,7 +91,12 @@ def outside(tree: ast.Module, functions: Iterable[ast.Module], notebook: Mapping
     modules = {name: value.__name__ for name, value in notebook.items() if isinstance(value, ModuleType)}
     names = {name: str(getattr(value, "__module__", "")) for name, value in notebook.items() if callable(value)}
     modules |= _imported(tree)
+    names |= _imported_names(tree)
+    names |= {name: home for name, value in notebook.items() if (home := _generator_of(value))}
     found = list(_effects(tree, modules, names))
+    if seeded:
+        for text, line in ((tree, True), *((function, False) for function in functions)):
+            found += [each if line else each._replace(line=0) for each in _unseeded(text, notebook)]
     for function in functions:
         found += [
             Effect(0, f"calls a function that {each.what}", each.waits) for each in _effects(function, modules, names)
@@ -100,6 +112,51 @@ def _imported(tree: ast.Module) -> dict[str, str]:
                 top = alias.name.partition(".")[0]
                 found[alias.asname or top] = alias.name if alias.asname else top
     return found
+
+
+def _imported_names(tree: ast.Module) -> dict[str, str]:
+    """The names that a cell imports itself from modules, with these."""
+    return {
+        alias.asname or alias.name: node.module or ""
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _generator_of(value: Any) -> str:
+    """The module whose own generator of random numbers a function draws from; empty if it does not."""
+    owner = getattr(value, "__self__", None)
+    kind = (type(owner).__module__, type(owner).__name__)
+    own = sys.modules.get("numpy.random.mtrand")
+    if kind == ("numpy.random.mtrand", "RandomState") and own is not None and owner is vars(own).get("_rand"):
+        return "numpy.random"
+    return ""
+
+
+def _unseeded(tree: ast.Module, notebook: Mapping[str, Any]) -> Iterator[Effect]:
+    """Calls that take their random numbers from numpy's own generator, since nobody gives them a ``random_state``."""
+    imported = _imported_names(tree)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(word.arg in ("random_state", None) for word in node.keywords):
+            continue
+        name = call_name(node)
+        called = isinstance(node.func, ast.Attribute) and name == "sample"
+        if isinstance(node.func, ast.Name):
+            home = sys.modules.get(imported.get(name, ""))
+            called = _takes_state(notebook.get(name, vars(home).get(name) if home is not None else None))
+        if called:
+            yield Effect(node.lineno, f"calls {name}() without a random_state, and the notebook has seeded a module")
+
+
+def _takes_state(value: Any) -> bool:
+    if not callable(value) or not str(getattr(value, "__module__", "")).startswith(("sklearn", "scipy")):
+        return False
+    try:
+        taken = inspect.signature(value).parameters.get("random_state")
+    except (TypeError, ValueError):  # it is not written in Python
+        return False
+    return taken is not None and taken.default is None
 
 
 def _effects(tree: ast.Module, modules: Mapping[str, str], names: Mapping[str, str]) -> Iterator[Effect]:
@@ -121,12 +178,15 @@ def _of_call(node: ast.Call, modules: Mapping[str, str], names: Mapping[str, str
     own = isinstance(node.func, ast.Name) and names.get(name) == "__main__"  # its text is looked at
     if isinstance(node.func, ast.Name):
         home = names.get(name, "")
-        if name in _HERE:
+        if name in _HERE and not (name == "dir" and node.args):
             yield Effect(node.lineno, _HERE[name])
         elif home.partition(".")[0] in _OURS:
             yield Effect(node.lineno, "makes tasks itself")
-        elif home == "random" and name not in _FRESH:
-            yield Effect(node.lineno, "draws from the random numbers of the module random")
+        elif home in ("random", "numpy.random") and name not in _FRESH:
+            if name in _STATE:
+                yield Effect(node.lineno, f"calls {name}(), which sets up a module", sets=True)
+            else:
+                yield Effect(node.lineno, f"draws from the random numbers of the module {home.partition('.')[0]}")
         elif home.startswith("IPython"):
             yield Effect(node.lineno, _SHOWS["IPython.display"])
     if name == "open" and _writes(node):
@@ -135,7 +195,9 @@ def _of_call(node: ast.Call, modules: Mapping[str, str], names: Mapping[str, str
         yield Effect(node.lineno, f"calls {shown}(), which changes files or what else is outside", waits=True)
     elif module and (name in _STATE or (name.startswith("set") and name != "set")):
         yield Effect(node.lineno, f"calls {shown}(), which sets up a module", sets=True)
-    elif len(path) > 1 and path[-1] in MUTATING_METHODS and not _draws(module, path):
+    elif (module, path[:1]) in _STREAMS:
+        return  # what it writes is shown below the cell
+    elif module and len(path) > 1 and path[-1] in MUTATING_METHODS and not _draws(module, path):
         yield Effect(node.lineno, f"changes the module {module}", sets=True)
     elif _draws(module, path):
         yield Effect(node.lineno, f"draws from the random numbers of the module {module}")

@@ -27,6 +27,7 @@ from shoal_kernel.element import ElementCode, run_element
 from shoal_kernel.everywhere import prelude_names, preludes
 from shoal_kernel.gathered import Elements
 from shoal_kernel.header import elements_of, read_header
+from shoal_kernel.here import Kept
 from shoal_kernel.names import analyse
 from shoal_kernel.options import CellOptions, TaskOptions, parse_parallel_options
 from shoal_kernel.output import CellOutput
@@ -76,6 +77,7 @@ class _Cell:
         self.given = {name: notebook[name] for name in inputs if find_futures(notebook[name])}
         self._captured = [name for name in inputs if name not in self.given]
         self.reach = _reach(self._captured, notebook)
+        self._inputs = {name: notebook[name] for name in inputs}
 
     @property
     def changed(self) -> list[str]:
@@ -89,6 +91,12 @@ class _Cell:
     def drawn(self) -> list[str]:
         """The generators of random numbers that the cell uses."""
         return [name for name in self._captured if name in self._names.may_mutate and is_generator(self._held(name))]
+
+    def had(self, index: int) -> Kept:
+        """What one element had."""
+        return Kept(
+            self.code(False), {**self._inputs, **dict(zip(self.header.names, self.elements[index], strict=True))}
+        )
 
     def code(self, chunked: bool) -> ElementCode:
         """The cell's text, for workers.
@@ -134,7 +142,7 @@ def start_parallel_cell(shell: Any, line: str, body: str) -> TaskFuture[Any]:
     _say(cell, unknown)
     kept = None if unknown else sum(future is not None for future in known)
     elements = Elements(results, cell.label, submission.told, futures, kept)
-    place = Place(output, submission.ref, cell.options.quiet, began)
+    place = Place(output, submission.ref, cell.options.quiet, began, cell.had)
     shell.user_ns[results] = future = present(session, elements, futures, keys, place, held)
     return future
 

@@ -18,7 +18,9 @@ from typing import Any
 
 from shoal.apps import App
 from shoal.errors import CellError
+from shoal_kernel.bothsides import both_sides
 from shoal_kernel.checks import BOUND, Checks, can_change
+from shoal_kernel.effects import made_moving
 from shoal_kernel.guarding import Guarded, checks_of, refuse_shared
 from shoal_kernel.names import CellNames, Note, analyse
 from shoal_kernel.options import TaskOptions
@@ -115,20 +117,19 @@ def make_plan(
     _refuse_hiding(names.notes)
     refuse_results(tree, names, {name for name in found if isinstance(notebook[name], Future)})
     plan = Plan()
-    plan.local, local_names = _local(tree, notebook)
+    plan.local, plan.late, local_names, defined = both_sides(tree, names, notebook, found, options.writes or ())
     plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
-    if not plan.classes:
-        plan.late = [part for part in plan.local if _replaces(part, found)]
-        plan.local = [part for part in plan.local if part not in plan.late]
     plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
     plan.inputs = _inputs(names, notebook, found, options, elsewhere)
     plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
     reached = Reached() if here else reach(notebook, (names.reads | names.free) & found)
     guarded = Guarded(names, touches(tree), reached, notebook, found)
     plan.outputs = _outputs(guarded, options, local_names | set(plan.deleted), here)
-    # what is to come back, though the cell does not bind it, has to be there
-    plan.inputs = sorted({*plan.inputs, *(set(plan.outputs) & found - names.writes)})
-    plan.moving = frozenset(name for name in plan.outputs if name in guarded.moving())
+    plan.outputs += [name for name in sorted(defined - set(plan.outputs)) if name not in plan.deleted]
+    # what is to come back, though the cell does not bind it, or only may delete it, has to be there
+    kept = set(plan.outputs) & found - (names.writes - names.deletes)
+    plan.inputs = sorted({*plan.inputs, *kept})
+    plan.moving = frozenset(plan.outputs) & (guarded.moving() | made_moving(tree))
     if not here:
         refuse_shared(guarded, plan.outputs)
         plan.checks = checks_of(guarded, plan.inputs, plan.outputs, local_names)
@@ -151,42 +152,10 @@ def _refuse_hiding(notes: Iterable[Note]) -> None:
                 "import the names that you need",
             )
         raise CellError(
-            f"line {note.line} calls {note.text}(), which reaches variables by text, so that the names which the cell "
+            f"line {note.line} has {note.text}, which reaches variables by text, so that the names which the cell "
             "reads and writes cannot be told",
             "write the names out, or leave %%task away",
         )
-
-
-# --------------------------------------------------------------------------- what also runs here
-
-
-def _local(tree: ast.Module, notebook: Mapping[str, Any]) -> tuple[list[ast.stmt], set[str]]:
-    """The imports and plain definitions of the top level, and the names that they bind."""
-    local: list[ast.stmt] = []
-    bound: set[str] = set()
-    elsewhere: set[str] = set()  # bound by the rest of the cell, so known on the worker only
-    for part in tree.body:
-        own = analyse(ast.Module([part], []))
-        plain = isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not part.decorator_list
-        known = all(
-            name in bound or (name in notebook and name not in elsewhere and not isinstance(notebook[name], Future))
-            for name in own.reads
-        )
-        if isinstance(part, ast.Import | ast.ImportFrom) or (plain and known):
-            local.append(part)
-            bound |= own.writes
-            elsewhere -= own.writes
-        else:
-            elsewhere |= own.changed
-            bound -= own.writes
-    return local, bound
-
-
-def _replaces(part: ast.stmt, found: Collection[str]) -> bool:
-    """Whether a statement defines a function in the place of another one, and cannot fail."""
-    if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) or part.name not in found:
-        return False
-    return not part.args.defaults and not any(part.args.kw_defaults)
 
 
 # --------------------------------------------------------------------------- what comes along
@@ -203,10 +172,16 @@ def _inputs(
     for name in sorted(names.reads):
         if name not in found and name not in names.writes and name not in elsewhere:
             line = names.lines.get(name, 0)
+            if name in notebook:
+                raise CellError(
+                    f"line {line} reads '{name}', which is IPython's own, and does not travel",
+                    "give what you need of it a name in a cell before",
+                )
             raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
     wanted = names.reads | names.free | names.maybe | names.item_writes | names.mutators | names.builtins
     unlikely = {name for name in names.if_loop_is_empty if name in found and not isinstance(notebook[name], _SMALL)}
-    return sorted(name for name in wanted - unlikely if name in found and name not in names.imports)
+    unlikely |= names.imports - names.reads
+    return sorted(name for name in wanted - unlikely if name in found)
 
 
 def _suggest(name: str, found: Collection[str], others: Iterable[str] = dir(builtins)) -> str:

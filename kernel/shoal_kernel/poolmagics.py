@@ -1,4 +1,4 @@
-"""The magics around pools and sessions: ``%pools``, ``%use``, ``%scale``, ``%retry``, ``%shoal``."""
+"""The magics around pools and sessions: ``%pools``, ``%use``, ``%attach``, ``%scale``, ``%retry``, ``%shoal``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from shoal.errors import CellError, NoSession
 from shoal.pool.connection import list_connections
-from shoal_kernel.again import check_failed, retry_task
+from shoal_kernel.again import check_failed, refuse_here, retry_task
+from shoal_kernel.attach import attach
 from shoal_kernel.errors import saying_no
 from shoal_kernel.feed import current_session
-from shoal_kernel.here import naming_debug, run_here
+from shoal_kernel.here import is_kept, naming_debug, run_here
 from shoal_kernel.single import one_task
 from shoal_kernel.status import pools_text, scale_executor, status_text, use_pool
 
@@ -52,6 +53,24 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
             print(use_pool(line.strip()))  # noqa: T201
 
     @line_magic
+    def attach(self, line: str) -> None:
+        """Take over what the last kernel of this notebook left at a pool that lasts, after a restart.
+
+        ::
+
+            %attach [NAME]
+
+        Tasks that were given to the pool have gone on, those that wait for one another there as well. Their futures are here again
+        under their names; what they print appears under their cells. Tasks that waited for a value of the kernel that ended
+        fail with SessionLost; %rerun runs their cells again. NAME is the pool; %attach uses it, as %use does, if the session does
+        not yet. Variables that hold something already are left as they are.
+        """
+        with saying_no():
+            if len(line.split()) > 1:
+                raise CellError(f"%attach takes the name of one pool, and got '{line.strip()}'", "write %attach NAME")
+            print(attach(self.shell, line.strip()))  # noqa: T201
+
+    @line_magic
     def scale(self, line: str) -> None:
         """Set the number of blocks of an executor of the session, or of a pool that lasts.
 
@@ -75,8 +94,8 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
             %retry NUMBER | NAME --here
 
         Options are added to those of the cell. --here runs the cell in this kernel, as a plain cell, its names holding what they held
-        when the task was made; if it fails again, %debug opens the failing line. That is there for the last 20 cells with %%task
-        that failed.
+        when the task was made; if it fails again, %debug opens the failing line. That is there for the last 20 tasks of cells that
+        failed, of a %%parallel cell for the first 5 of its elements. A script runs in bash here.
 
         NAME is a variable that holds the task's future. The cell takes the notebook's variables as they are now, and its
         output appears here. Of a %%parallel cell only the elements run that have no value. The calls of apps are not kept:
@@ -94,9 +113,11 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
             if (dash + options).strip() != "--here":
                 retry_task(session, self.shell, tid, dash + options)
                 return
-            check_failed(session, tid)
+            who = check_failed(session, tid)
+            if not is_kept(session.run_id, tid):
+                refuse_here(session, tid, who)
         with naming_debug():
-            run_here(self.shell, session.run_id, tid, f"task {tid}")
+            run_here(self.shell, session.run_id, tid)
 
     @line_magic
     def shoal(self, line: str) -> None:
@@ -126,5 +147,5 @@ def _complete_executors(shell: Any, event: Any) -> list[str]:
     return [*own, *_complete_pools(shell, event)]
 
 
-COMPLETERS = {"%use": _complete_pools, "%scale": _complete_executors}
+COMPLETERS = {"%attach": _complete_pools, "%use": _complete_pools, "%scale": _complete_executors}
 """What can stand after these magics."""

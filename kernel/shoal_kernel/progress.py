@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from html import escape
 from typing import Any
 
 from shoal.card import duration
 from shoal.futures import TaskFuture
 from shoal.record.runs import state_code
 from shoal_kernel.gathered import Elements
-from shoal_kernel.looks import icon
 from shoal_kernel.output import CellOutput
 from shoal_kernel.strips import Strip
 
@@ -41,23 +39,23 @@ class Progress(Strip):
         self._elements, self._began = elements, began
         super().__init__(output, future, (elements.results,), quiet)
 
-    def refresh(self) -> None:
-        """Show how far it is if that is not what is shown."""
-        state = self.state()
-        words = self._words(state)
-        if not self._quiet and words != self._shown:
-            self._shown = words
-            code = state_code("running" if state in ("waiting", "queued") and self._elements.done else state)
-            text = f"{words} \N{RIGHTWARDS ARROW} {self._elements.results}"
-            markup = (
-                '<div style="font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color2,GrayText)">'
-                f"{icon(code)} {escape(text)}</div>"
-            )
-            self._output.status(text, markup)
+    def cancel(self) -> bool:
+        """Cancel the elements that are not over; whether that could be done."""
+        done = super().cancel()
+        return bool(self._elements.cancel()) or done
+
+    def _told(self, state: str) -> str:
+        return self._words(state)
+
+    def _name(self, future: TaskFuture[Any]) -> str:
+        return self._elements.label
+
+    def _code(self, state: str) -> int:
+        return state_code("running" if state in ("waiting", "queued") and self._elements.done else state)
 
     def _words(self, state: str) -> str:
         elements = self._elements
-        words = f"{elements.label}: {elements.done:,} of {elements.total:,} done"
+        words = f"{elements.done:,} of {elements.total:,} done"
         if elements.failed:
             words += f", {elements.failed:,} failed"
         if elements.kept:

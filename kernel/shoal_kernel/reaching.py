@@ -35,7 +35,7 @@ class Reached(msgspec.Struct, frozen=True):
     changes: frozenset[str] = frozenset()
     hands_on: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
-    trusts: frozenset[tuple[str, str]] = frozenset()
+    trusts: frozenset[tuple[str, str, str]] = frozenset()
 
 
 def reach(notebook: Mapping[str, Any], names: Iterable[str]) -> Reached:
@@ -135,7 +135,7 @@ def _of_code(code: CodeType) -> Reached:
     binds = names.writes & globals_
     changes = (names.item_writes | names.mutators) & globals_
     hands_on = globals_ & handed.lines.keys()
-    trusts = frozenset((first, second) for first, second in handed.trusts if second in globals_)
+    trusts = frozenset(asked for asked in handed.trusts if asked[1] in globals_)
     return Reached(binds, changes, hands_on, globals_ - hands_on, trusts)
 
 

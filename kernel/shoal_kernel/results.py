@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from shoal.events import CellRef
 from shoal.futures import TaskFuture, ValueFuture
+from shoal.outcome import Failure, Raised
 from shoal.session import Session
+from shoal_kernel.advice import advice
 from shoal_kernel.endings import tell_when_over
 from shoal_kernel.errors import explain
 from shoal_kernel.gathered import Elements
+from shoal_kernel.here import Kept, keep_failed
 from shoal_kernel.output import CellOutput
 from shoal_kernel.progress import Progress
 from shoal_kernel.resume import Key, Runs
 
 __all__ = ["RUNS", "Place", "elements_of", "present"]
+
+_KEPT = 5
+"""Elements of one cell that failed, of which it is kept what they had."""
 
 RUNS = Runs()
 """The last runs of the cells of this kernel."""
@@ -32,12 +38,14 @@ class Place(NamedTuple):
         cell: the cell.
         quiet: show no line that says how far it is.
         began: when the cell began (``time.monotonic()``).
+        had: what the element at a place had, for those that fail.
     """
 
     output: CellOutput
     cell: CellRef
     quiet: bool
     began: float
+    had: Callable[[int], Kept] | None = None
 
 
 def present(
@@ -66,7 +74,7 @@ def present(
     _made[future] = (futures, keys)
     progress = Progress(place.output, future, elements, place.quiet, place.began)
     place.output.reserve(shows=False)
-    tell_when_over(future, _Ending(place.output, progress, futures))
+    tell_when_over(future, _Ending(session, place, progress, futures))
     return future
 
 
@@ -86,25 +94,42 @@ class _Ending:
     """Shows how a cell ended. Called on the callback thread, after all that its elements printed.
 
     Args:
-        output: the place below the cell.
+        session: the tasks'.
+        place: where it is shown.
         progress: the line there.
         futures: of the elements.
     """
 
-    def __init__(self, output: CellOutput, progress: Progress, futures: Sequence[ValueFuture[Any]]) -> None:
-        self._output, self._progress, self._futures = output, progress, futures
+    def __init__(self, session: Session, place: Place, progress: Progress, futures: Sequence[ValueFuture[Any]]) -> None:
+        self._session, self._place, self._progress, self._futures = session, place, progress, futures
 
     def __call__(self, future: TaskFuture[Any]) -> None:
         """Show the error, if there is one: the sentence, and the traceback of the first element that failed."""
-        self._progress.end()
         outcome = future.outcome
         told = None if outcome is None else explain(outcome, future.describe())
+        if told is not None:
+            self._keep_failed(future)
+        self._progress.end()
         if told is None:
             return
         kind, message, lines = told
         for element in self._futures:
             first = None if element.outcome is None else explain(element.outcome, element.describe())
             if first is not None:
-                lines = [*lines, "", "the first of them:", *first[2]]
+                own = element.owner is future.owner
+                more = advice(self._session, element) if own else []
+                lines = [*lines, "", "the first of them:", *first[2], *more]
                 break
-        self._output.error(kind, message, lines)
+        self._place.output.error(kind, message, lines)
+
+    def _keep_failed(self, whole: TaskFuture[Any]) -> None:
+        """What the first elements had that failed stays for ``%retry --here``; that of the very first for the whole, too."""
+        had, count = self._place.had, 0
+        for index, element in enumerate(self._futures if had is not None else ()):
+            if isinstance(element.outcome, Failure | Raised) and element.owner is whole.owner and had is not None:
+                keep_failed(self._session.run_id, element.tid, had(index))
+                if not count:
+                    keep_failed(self._session.run_id, whole.tid, had(index))
+                count += 1
+                if count >= _KEPT:
+                    return

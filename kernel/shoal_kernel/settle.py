@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import time
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import Future
 from typing import Any
 
 from shoal.card import duration
 from shoal.errors import CellError
 from shoal.futures import ValueFuture
+from shoal.futures.crowd import wait_for_any
+from shoal.futures.stopping import cancel_all
 from shoal.outcome import in_one_line
 from shoal_kernel.aliases import Sharers
 from shoal_kernel.endings import tell_all
@@ -108,14 +110,16 @@ def settle(shell: Any, lent: Lent, tree: ast.Module, needs: Mapping[str, int], b
 def _wait(shell: Any, futures: list[ValueFuture[Any]], what: str) -> None:
     line, began, pause = Line(shell), time.monotonic(), _FIRST
     try:
-        left = wait([future for future in futures if not future.done()], pause).not_done
+        left: list[Future[Any]] = [future for future in futures if not future.done()]
+        while left and time.monotonic() < began + pause:
+            left = wait_for_any(left, began + pause - time.monotonic())
         while left:
             line.show(f"waiting for {what}, {duration(time.monotonic() - began)}")
             resend(shell)
-            left = wait(left, _EVERY, FIRST_COMPLETED).not_done
+            left = wait_for_any(left, _EVERY)
     except KeyboardInterrupt as error:
         open_ = [future for future in futures if not future.done()]
-        interrupted(shell, error, lambda: sum(future.cancel() for future in open_), what)
+        interrupted(shell, error, lambda: cancel_all(open_), what)
         raise
     if line.shown:
         line.show(f"waited {duration(time.monotonic() - began)} for {what}")

@@ -15,8 +15,18 @@ from collections.abc import Iterable
 import msgspec
 
 from shoal_kernel.effects import MUTATING_FUNCTIONS, MUTATING_METHODS, call_name
-from shoal_kernel.flowgraph import HOLDS, PART, SAME, Graph, Node
-from shoal_kernel.purity import LIBRARIES, PURE_METHODS, STORING_METHODS
+from shoal_kernel.flowgraph import HOLDS, PART, SAME, Node
+from shoal_kernel.origins import UNKNOWN, Origins
+from shoal_kernel.purity import (
+    INSTANCE,
+    LIBRARY,
+    MODULE,
+    MODULE_FUNCTIONS,
+    OBJECT,
+    PURE_METHODS,
+    STORING_METHODS,
+    out_place,
+)
 from shoal_kernel.scopes import Function, bound_names, parameters, pattern_names, target_names
 
 __all__ = ["Touches", "touches"]
@@ -31,20 +41,21 @@ class Touches(msgspec.Struct, frozen=True):
         lines: names of the cell that unknown code may change, each with the lines where it gets at them.
         deep: those of them of which more may be changed than the object itself: what it holds.
         direct: those of them that are named in the place where it happens.
-        trusts: pairs of names: the second may be changed too, if the first is no object of a known library.
+        trusts: two names and a kind: the second may be changed too, if the object of the first is not of that kind
+            (see :data:`shoal_kernel.purity.LIBRARY`).
     """
 
     lines: dict[str, tuple[int, ...]] = {}
     deep: frozenset[str] = frozenset()
     direct: frozenset[str] = frozenset()
-    trusts: tuple[tuple[str, str], ...] = ()
+    trusts: tuple[tuple[str, str, str], ...] = ()
 
 
 def touches(tree: ast.Module) -> Touches:
     """Find which names of a cell may be changed by code that its text does not show."""
     walk = _Walk()
     walk.stored |= bound_names(tree.body)[0]
-    for part in tree.body:
+    for part in [*tree.body, *tree.body]:  # twice, so that all is known of a name where it is used in a loop
         walk.visit(part)
     lines: dict[str, set[int]] = {}
     below: set[str] = set()
@@ -55,17 +66,17 @@ def touches(tree: ast.Module) -> Touches:
                 if further:
                     below.add(name)
     pairs = {
-        (first, name)
-        for first, start in walk.trusted
+        (first, name, kind)
+        for first, start, kind in walk.trusted
         for number, name in walk.reached(start, True)
-        if number == 0 and name != first
+        if number == 0 and (name != first or kind == MODULE)
     }
     found = {name: tuple(sorted(where)) for name, where in lines.items()}
     direct = frozenset(name for (number, name), _ in walk.touched if number == 0)
     return Touches(found, frozenset(below), direct, tuple(sorted(pairs)))
 
 
-class _Bindings(Graph):
+class _Bindings(Origins):
     """Meets what is bound, and the scopes of the language."""
 
     # ------------------------------------------------------------------ bindings
@@ -98,13 +109,16 @@ class _Bindings(Graph):
             ):
                 for part, its in zip(target.elts, value.elts, strict=True):
                     self.bind(part, self.flows(its), SAME)
+                    self.comes_from(part, its)
             else:
                 self.bind(target, self.flows(value), SAME)
+                self.comes_from(target, value)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.generic_visit(node)
         if node.value is not None:
             self.bind(node.target, self.flows(node.value), SAME)
+            self.comes_from(node.target, node.value)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self.generic_visit(node)
@@ -117,14 +131,19 @@ class _Bindings(Graph):
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.generic_visit(node)
         self.bind(node.target, self.flows(node.value), SAME)
+        self.comes_from(node.target, node.value)
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        self.comes_from(node.target, node.iter, True)
         self.generic_visit(node)
         self.bind(node.target, self.flows(node.iter), PART)
 
     visit_AsyncFor = visit_For
 
     def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
+        for item in node.items:
+            if item.optional_vars is not None:
+                self.comes_from(item.optional_vars, item.context_expr, True)
         self.generic_visit(node)
         for item in node.items:
             if not isinstance(item.context_expr, ast.Call):  # what a call makes is its own affair
@@ -141,16 +160,13 @@ class _Bindings(Graph):
                 self.touch(target.value, deep=False)
 
     def visit_Match(self, node: ast.Match) -> None:
+        names = {name for case in node.cases for name in pattern_names(case.pattern)}
+        for name in names:
+            self.comes_from(ast.Name(name, ast.Store()), node.subject, True)
         self.generic_visit(node)
         value = self.flows(node.subject)
-        for case in node.cases:
-            for name in pattern_names(case.pattern):
-                self.bind(ast.Name(name, ast.Store()), value, PART)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            if alias.name.partition(".")[0] in LIBRARIES:
-                self.libraries.add(alias.asname or alias.name.partition(".")[0])
+        for name in names:
+            self.bind(ast.Name(name, ast.Store()), value, PART)
 
     # ------------------------------------------------------------------ scopes
 
@@ -160,6 +176,7 @@ class _Bindings(Graph):
             for part in node.generators:
                 self.visit(part.iter)
                 self.bind(part.target, self.flows(part.iter), PART)
+                self.comes_from(part.target, part.iter, True)
                 for test in part.ifs:
                     self.visit(test)
             for value in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
@@ -168,7 +185,8 @@ class _Bindings(Graph):
     visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        for part in [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]:
+        self._decorators(node)
+        for part in [*node.args.defaults, *node.args.kw_defaults]:
             if part is not None:
                 self.visit(part)
         own = self.node(node.name)
@@ -184,6 +202,12 @@ class _Bindings(Graph):
                     self.edge(own, self.flows(inner.value), PART)
 
     visit_AsyncFunctionDef = visit_FunctionDef
+
+    def _decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        """They are called, too."""
+        for part in node.decorator_list:
+            self.visit(part)
+            self.touch(part.value if isinstance(part, ast.Attribute) else part, deep=True)
 
     def _defaults(self, node: Function) -> None:
         spec = node.args
@@ -203,7 +227,8 @@ class _Bindings(Graph):
             self.visit(node.body)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for part in [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]:
+        self._decorators(node)
+        for part in [*node.bases, *(keyword.value for keyword in node.keywords)]:
             self.visit(part)
         own = self.node(node.name)
         names, declared = bound_names(node.body)
@@ -227,7 +252,7 @@ class _Walk(_Bindings):
         changed = MUTATING_FUNCTIONS.get(name, -1)
         if self.is_builtin(function):
             self._apply(node)
-            self._trust(name, given)
+            self._ask(function, given, LIBRARY)
         elif 0 <= changed < len(node.args):
             self._store(node.args[changed], [arg for arg in given if arg is not node.args[changed]])
             if isinstance(function, ast.Attribute):
@@ -242,42 +267,44 @@ class _Walk(_Bindings):
                 self.touch(keyword.value, deep=False)
 
     def _method(self, node: ast.Call, function: ast.Attribute, given: list[ast.expr]) -> None:
-        receiver = function.value
+        receiver, name = function.value, function.attr
         inplace = any(keyword.arg == "inplace" and not _is_false(keyword.value) for keyword in node.keywords)
-        if inplace or function.attr in STORING_METHODS:
+        if inplace or name in STORING_METHODS:
             self._store(receiver, given)
             self._keys(node, receiver)
-        elif function.attr in MUTATING_METHODS:
+            if not _ends_in_text(receiver):
+                self._ask(receiver, given, INSTANCE if name in MODULE_FUNCTIONS else OBJECT)
+            self._out(receiver, name, node)
+        elif name in MUTATING_METHODS:
             self._store(receiver, given)
             self._hand_on(given)
-        elif function.attr in PURE_METHODS:
-            if isinstance(receiver, ast.Constant | ast.JoinedStr):
-                return
-            if isinstance(receiver, ast.Name) and self.node(receiver.id)[0] == 0:
-                if receiver.id not in self.libraries:
-                    self._trust(receiver.id, given, receiver)
-            elif isinstance(receiver, ast.Name):
-                self._hand_on(given)
-            else:
-                self._chain(receiver, given)
+        elif name in PURE_METHODS:
+            if not _ends_in_text(receiver):
+                self._ask(receiver, given, LIBRARY)
+                self._out(receiver, name, node)
         else:
             self.touch(receiver, deep=True)
             self._hand_on(given)
             self._keep(receiver, given)
 
-    def _chain(self, receiver: ast.expr, given: list[ast.expr]) -> None:
-        """A known method of a part or a result of something: known as far as that is."""
-        roots = [node for node in self.flows(receiver) if node[0] == 0]
-        first = receiver
-        while isinstance(first, ast.Attribute | ast.Subscript | ast.Call):
-            first = first.func if isinstance(first, ast.Call) else first.value
-        if isinstance(first, ast.Name) and self.node(first.id)[0] == 0:
-            roots.append((0, first.id))
-        if not roots:
-            self._hand_on(given)
-        for _, name in roots:
-            if name not in self.libraries:
-                self._trust(name, given, first if isinstance(first, ast.Name) else None)
+    def _ask(self, receiver: ast.expr, given: Iterable[ast.expr], kind: str) -> None:
+        """A method is known by its name: what it is given stays as it is, if its object is what it has to be."""
+        asked = self.asked(receiver, kind)
+        for value in given:
+            for name, what in asked:
+                if name == UNKNOWN:
+                    self.touch(value, deep=True)
+                else:
+                    self.trusted.update((name, node, what) for node in self.flows(value))
+
+    def _out(self, receiver: ast.expr, name: str, node: ast.Call) -> None:
+        """Arguments by position that the result may be written to, or that may be given up to be worked in."""
+        place = out_place(name)
+        if place is not None:
+            self._hand_on(node.args[place:])
+            self._ask(receiver, node.args[place - 1 : place] if place > 1 else [], MODULE)
+        if any((word.arg or "").startswith("overwrite") and not _is_false(word.value) for word in node.keywords):
+            self._hand_on(node.args)
 
     def _keys(self, node: ast.Call, receiver: ast.expr) -> None:
         for keyword in node.keywords:
@@ -296,14 +323,6 @@ class _Walk(_Bindings):
     def _hand_on(self, given: Iterable[ast.expr]) -> None:
         for value in given:
             self.touch(value, deep=True)
-
-    def _trust(self, name: str, given: Iterable[ast.expr], receiver: ast.expr | None = None) -> None:
-        """Known by its name: what it is given stays as it is, if it is what it is called."""
-        if name in self.stored and receiver is not None:  # made in this cell: nobody knows yet what it is
-            self._hand_on(given)
-            return
-        for value in given:
-            self.trusted.update((name, node) for node in self.flows(value))
 
     def _apply(self, node: ast.Call) -> None:
         """Built-in functions that call what they are given: ``map``, ``filter``, ``sorted(key=)``."""
@@ -324,6 +343,10 @@ class _Walk(_Bindings):
         elif not (self.is_builtin(function) or (isinstance(function, ast.Constant) and function.value is None)):
             self.touch(function, deep=True)
             self._hand_on(given)
+
+
+def _ends_in_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
 
 
 def _is_false(node: ast.expr) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from shoal.errors import CellError
+from shoal.events import CellBegan, CellRef
 from shoal.futures import ValueFuture
 from shoal_kernel.cellbook import Book, Run
-from shoal_kernel.celltext import CellFlow, flow_of
+from shoal_kernel.celltext import CellFlow, first_line, flow_of
 from shoal_kernel.checks import fingerprint
 from shoal_kernel.inflight import take_latest
 from shoal_kernel.strips import Strip, strip_of
@@ -20,8 +21,7 @@ __all__ = ["Cells", "cells_of"]
 
 _PENDING = 1_000
 _SOON = 0.15
-_WIDEST = 40
-_HIDDEN = ("%rerun", "%tasks", "%wait", "%autotask")
+_HIDDEN = ("%rerun", "%tasks", "%wait", "%autotask", "%attach")
 
 
 class Cells:
@@ -58,10 +58,51 @@ class Cells:
         strip = None if task is None else strip_of(task)
         if strip is not None:
             self._strips[key] = strip
+            if self._acting is not None:
+                strip.of_cell(key)
         again = key in self._keys
         self._keys.add(key)
         if (again and self._strips) or "del " in text or len(self._waiting) > _PENDING:
             self._show_soon()
+
+    def ref(self, count: int, text: str) -> CellRef:
+        """Where the cell is that runs now: also one that %rerun runs.
+
+        Args:
+            count: its number.
+            text: as it was typed.
+        """
+        key = self._acting
+        return CellRef(self._cell_id() if key is None else "" if key == text else key, count)
+
+    def restore(self, cells: Iterable[CellBegan], spoilt: Mapping[str, str]) -> None:
+        """Take in the cells of a kernel that has ended, as if they had run before those of this one.
+
+        Args:
+            cells: in the order in which they ran.
+            spoilt: those that have to run again, each with why.
+        """
+        with self._lock:
+            now = dict(self.book.runs)
+            book, notebook = Book(), self._shell.user_ns
+            cells = [began for began in cells if not began.text.lstrip().startswith(_HIDDEN)]
+            for place, began in enumerate(cells):
+                key = began.cell.cell_id or began.text
+                run = now.get(key)
+                if run is not None and run.text == began.text:
+                    del now[key]
+                else:
+                    flow = flow_of(began.text, self._shell.input_transformer_manager.transform_cell)
+                    run = Run(key, began.cell.execution_count, began.text, flow, restored=True)
+                book.add(run)
+                run.order = place - len(cells)  # above all that this kernel has run besides
+            for run in now.values():
+                book.add(run)
+            book.forget([name for name in book.made() if name not in notebook])
+            for key, why in spoilt.items():
+                book.spoil(key, why)
+            self._book = book
+            self._keys.update(book.runs)
 
     def _cell_id(self) -> str:
         get_parent = getattr(self._shell, "get_parent", None)
@@ -90,10 +131,20 @@ class Cells:
             stale = self.book.stale()
             for key in [*stale, *(self._marked - stale.keys())]:
                 if key in self._strips:
-                    self._strips[key].mark(f"stale: {stale[key]}" if key in stale else "")
+                    self._strips[key].mark(stale.get(key, ""))
             self._marked = set(stale)
 
     # ------------------------------------------------------------------ asking
+
+    def stale_ids(self) -> list[str] | None:
+        """What ``%rerun`` would run, as keys of cells in their order; None while it runs. May be called from any thread."""
+        if not self._lock.acquire(timeout=_SOON):
+            return None
+        try:
+            book = self.book
+            return sorted(self._wanted(book, []), key=lambda key: book.runs[key].order)
+        finally:
+            self._lock.release()
 
     def text(self) -> str:
         """The stale cells as a table."""
@@ -109,7 +160,7 @@ class Cells:
         for key, why in stale.items():
             run = book.runs[key]
             made = sorted(name for name in run.flow.writes if book.maker(name) == key)
-            rows.append([f"[{run.count}]", _first_line(run.text), ", ".join(made), why])
+            rows.append([f"[{run.count}]", first_line(run.text), ", ".join(made), why])
         noun = "cell is" if len(rows) == 1 else "cells are"
         return f"{len(rows)} {noun} stale; %rerun runs them again\n\n" + table(("cell", "text", "makes", "why"), rows)
 
@@ -143,11 +194,11 @@ class Cells:
             why = wanted.pop(key)
             if why and why == book.stale().get(key) and book.as_before(key, self._same):
                 say(
-                    f"[{book.runs[key].count}] {_first_line(book.runs[key].text)}: as it was, its inputs have the same values"
+                    f"[{book.runs[key].count}] {first_line(book.runs[key].text)}: as it was, its inputs have the same values"
                 )
                 continue
             run = book.runs[key]
-            say(f"[{run.count}] {_first_line(run.text)}: {why or 'runs again'}")
+            say(f"[{run.count}] {first_line(run.text)}: {why or 'runs again'}")
             self._run(run)
             done += 1
             book = self.book
@@ -220,14 +271,6 @@ class Cells:
 
 def _has_value(future: Any) -> bool:
     return isinstance(future, ValueFuture) and future.done() and not future.cancelled() and future.exception() is None
-
-
-def _first_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and lines[0].startswith("%%") and len(lines) > 1:
-        lines = lines[1:]
-    line = lines[0].strip() if lines else ""
-    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 _cells: dict[int, Cells] = {}

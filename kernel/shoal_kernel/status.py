@@ -12,6 +12,7 @@ from shoal.card import duration
 from shoal.config import Config, load, shoal_version
 from shoal.errors import CellError, ConfigurationError
 from shoal.events import RunStarted
+from shoal.executors.embedded import who
 from shoal.executors.htex import HighThroughputExecutor
 from shoal.memo.store import default_folder
 from shoal.pool.control import PoolInfo, list_pools, scale_pool
@@ -38,7 +39,14 @@ def pools_text(now: float) -> str:
     noun = "pool" if len(pools) == 1 else "pools"
     lasting = [info.name for info in pools if info.kind == "lasting" and info.status is not None]
     text = f"{len(pools)} {noun}\n\n{table(_HEADS, rows, right=(3, 5, 6, 7))}"
-    return text + (f"\n\n%use {lasting[0]} makes the notebook use it" if lasting else "")
+    hints = [f"%use {lasting[0]} makes the notebook use it"] if lasting else []
+    for info in pools:
+        left = [each for each in info.status.sessions if each.name == who()] if info.status is not None else []
+        count = sum(each.unfinished + each.done for each in left)
+        if count:
+            noun = "task" if count == 1 else "tasks"
+            hints.append(f"{info.name} has {count:,} {noun} of an earlier kernel of this notebook: %attach {info.name}")
+    return "\n".join([text, "", *hints]) if hints else text
 
 
 def _pool(info: PoolInfo, now: float) -> list[object]:

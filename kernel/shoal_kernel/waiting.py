@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from typing import Any
 
 from shoal.card import duration
 from shoal.containers import find_futures
 from shoal.errors import CellError
+from shoal.futures.crowd import wait_for_any
 from shoal.session import Session
 from shoal_kernel.endings import tell_all
 from shoal_kernel.output import resend
@@ -100,7 +101,7 @@ def wait_for(shell: Any, session: Session | None, futures: list[Future[Any]] | N
 def _look(session: Session | None, futures: list[Future[Any]] | None, pause: float) -> tuple[int, int]:
     """Wait a moment; returns how many are not over, and of how many (0: unknown)."""
     if futures is not None:
-        left = wait([future for future in futures if not future.done()], pause, FIRST_COMPLETED).not_done
+        left = wait_for_any([future for future in futures if not future.done()], pause)
         return len(left), len(futures)
     if session is None:
         return 0, 0

@@ -5,6 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { loadBokeh } from './bokeh';
+import { showTaskCells } from './cells/cells';
 import { addCommands, notebookSide } from './commands';
 import { renderGraphs } from './graph/renderer';
 import { PoolModel } from './model';
@@ -81,5 +82,16 @@ const graph: JupyterFrontEndPlugin<void> = {
   activate: (_app, tracker: INotebookTracker) => renderGraphs(tracker)
 };
 
+/** Shows task cells: a line with buttons, and their output, also after a reload of the page. */
+const cells: JupyterFrontEndPlugin<void> = {
+  id: `${PACKAGE}:cells`,
+  description: 'Shows how the tasks of cells are, with buttons, and their output after a reload of the page.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [ITranslator],
+  activate: (_app, tracker: INotebookTracker, translator: ITranslator | null) =>
+    showTaskCells(tracker, (translator ?? nullTranslator).load('shoal_lab'))
+};
+
 export * from './tokens';
-export default [model, panel, bokeh, graph];
+export default [model, panel, bokeh, graph, cells];

@@ -293,7 +293,7 @@ def _at_exit() -> None:
         left = 0
         for session in list(_all):
             if session.owns_process():
-                left += session.close(SessionClosed("the interpreter exited before this task ended"))
+                left += session.close_on_exit(SessionClosed("the interpreter exited before this task ended"))
     if left:
         print(
             f"Shoal: {left} task{'' if left == 1 else 's'} had not finished at exit; "

@@ -11,6 +11,7 @@ The tree (indented under its parent)::
             NoSession               no session is loaded, or it has ended
             SessionReplaced         another ``shoal.load`` ended the session of this future
             SessionClosed           the session ended before this task did
+            SessionLost             the process of the session ended before this task could run
         SerializationError
             NotPicklable            (also TypeError)  an argument or a captured variable cannot travel
             ResultUnreadable        a result arrived but cannot be unpickled here
@@ -88,6 +89,7 @@ __all__ = [
     "SessionClosed",
     "SessionError",
     "SessionInUse",
+    "SessionLost",
     "SessionReplaced",
     "ShoalError",
     "TaskError",
@@ -168,6 +170,21 @@ class SessionReplaced(SessionError):
 
 class SessionClosed(SessionError):
     """The session ended before this task did."""
+
+
+class SessionLost(SessionError):
+    """The process of a session ended before a task could run, and nothing else has what the task needs.
+
+    Args:
+        task: the task's description.
+        waited_for: what it still needed: ``the value of 'x' (task 3)``; empty if that is not known.
+        fix: what to do.
+    """
+
+    def __init__(self, task: str, waited_for: str = "", fix: str = "call it again") -> None:
+        needed = f": it waited for {waited_for}" if waited_for else ""
+        super().__init__(f"{task} was lost when its session's process ended{needed}. Fix: {fix}.")
+        self.task, self.waited_for, self.fix = task, waited_for, fix
 
 
 # --------------------------------------------------------------------------- serialization
@@ -395,6 +412,7 @@ class HiddenMutation(TaskError):
         lines: the lines of the cell that hand them on; empty where that is not known.
         write: what to give to ``-o``, so that the changes come back.
         shared: variables of the notebook that hold the same objects, and would not have seen the change.
+        classes: the part of ``variables`` that are classes of the notebook, which cannot come back.
     """
 
     def __init__(
@@ -403,16 +421,24 @@ class HiddenMutation(TaskError):
         lines: tuple[int, ...] = (),
         write: tuple[str, ...] = (),
         shared: tuple[str, ...] = (),
+        classes: tuple[str, ...] = (),
     ) -> None:
         names = _listed([repr(name) for name in variables])
-        where = f"line{'s' if len(lines) > 1 else ''} {_listed([str(line) for line in lines])}" if lines else "the cell"
+        where, calls = "the cell", "calls"
+        if lines:
+            numbers = _listed([str(line) for line in lines])
+            where, calls = (f"lines {numbers}", "call") if len(lines) > 1 else (f"line {numbers}", "calls")
         verb, change = ("were", "the changes") if len(variables) > 1 else ("was", "the change")
         others = f", also of {_listed([repr(name) for name in shared])}," if shared else ""
+        fix = f"write %%task -o {','.join(write or variables)} to bring {change} back, or change a copy"
+        if classes:
+            which = "the class" if len(classes) == 1 else "the classes"
+            kept = _listed([repr(name) for name in classes])
+            fix = f"leave %%task away, for what {which} {kept} holds stays on the worker, or keep it in a variable"
         super().__init__(
-            f"{names} {verb} changed by code that {where} calls, and {change}{others} would be lost. "
-            f"Fix: write %%task -o {','.join(write or variables)} to bring {change} back, or change a copy."
+            f"{names} {verb} changed by code that {where} {calls}, and {change}{others} would be lost. Fix: {fix}."
         )
-        self.variables, self.lines, self.write, self.shared = variables, lines, write, shared
+        self.variables, self.lines, self.write, self.shared, self.classes = variables, lines, write, shared, classes
 
 
 class RemoteError(TaskError):

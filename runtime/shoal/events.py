@@ -23,12 +23,16 @@ __all__ = [
     "AttemptEnded",
     "AttemptStarted",
     "BlockChanged",
+    "CellBegan",
     "CellRef",
     "EnvironmentSeen",
     "Event",
+    "HeldName",
     "ManagerLeft",
     "ManagerRegistered",
+    "NamesHeld",
     "PoolEnded",
+    "PoolJoined",
     "PoolStarted",
     "RunEnded",
     "RunStarted",
@@ -36,6 +40,7 @@ __all__ = [
     "TaskLaunched",
     "TaskPrinted",
     "TaskSubmitted",
+    "TaskTakenOver",
     "WorkerEnded",
 ]
 
@@ -188,6 +193,83 @@ class TaskEnded(msgspec.Struct, array_like=True, tag="task-ended", gc=False):
     error: str
 
 
+class TaskTakenOver(msgspec.Struct, array_like=True, tag="taken-over", gc=False):
+    """A task is one of an earlier session, whose process ended; a pool that lasts had it.
+
+    Args:
+        tid: the task in this run.
+        session: the id under which the pool knows the earlier session.
+        source: its number there.
+    """
+
+    tid: int
+    session: str
+    source: int
+
+
+class CellBegan(msgspec.Struct, array_like=True, tag="cell", gc=False):
+    """A cell of the notebook began to run, in a kernel whose session uses a pool that lasts.
+
+    Args:
+        time: when it was written down: for cells that ran before the session began, then.
+        cell: which.
+        text: as it was typed.
+    """
+
+    time: float
+    cell: CellRef
+    text: str
+
+
+class HeldName(msgspec.Struct, array_like=True):
+    """What a variable of the notebook holds: futures of this run.
+
+    Args:
+        name: the variable.
+        kind: ``future``; ``list``, ``tuple`` or ``dict`` of futures; ``elements``: the future of the list of the values of
+            others, which come after it.
+        futures: for each its task, and its place among the task's outputs; -1 for the task's own.
+        keys: of a dict; of elements what tells them apart in another run, empty where nothing does.
+    """
+
+    name: str
+    kind: str
+    futures: list[tuple[int, int]]
+    keys: list[str] = []
+
+
+class NamesHeld(msgspec.Struct, array_like=True, tag="names"):
+    """Variables of the notebook got futures, or lost them; written after the cell that did it.
+
+    Args:
+        time: when.
+        cell: that cell.
+        held: what holds others than before.
+        dropped: variables that hold none any more.
+    """
+
+    time: float
+    cell: CellRef
+    held: list[HeldName]
+    dropped: list[str]
+
+
+class PoolJoined(msgspec.Struct, array_like=True, tag="pool-joined", gc=False):
+    """The session has an executor with a pool that lasts: there its tasks can be claimed when it is gone.
+
+    Args:
+        time: when.
+        label: the executor's.
+        pool: the pool's name.
+        session: the id by which the pool knows the session.
+    """
+
+    time: float
+    label: str
+    pool: str
+    session: str
+
+
 class RunEnded(msgspec.Struct, array_like=True, tag="run-ended", gc=False):
     """The session ended."""
 
@@ -261,6 +343,10 @@ Event = (
     | AttemptEnded
     | TaskPrinted
     | TaskEnded
+    | TaskTakenOver
+    | CellBegan
+    | NamesHeld
+    | PoolJoined
     | RunEnded
     | PoolStarted
     | BlockChanged

@@ -9,18 +9,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Iterable, Iterator
-from concurrent import futures as standard
-from concurrent.futures import ALL_COMPLETED, CancelledError, Future
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, Self, TypeVar
 
 from shoal.containers import find_futures, replace_futures
 from shoal.errors import ShoalError
 from shoal.futures import ValueFuture
+from shoal.futures.crowd import Crowd
+from shoal.futures.stopping import cancel_all, interrupts, waited_for
 from shoal.outcome import Value
 
 __all__ = ["Waited", "as_completed", "gather", "wait"]
@@ -116,18 +115,19 @@ def wait(
         TypeError: something among them is no future.
         ValueError: there is no such ``return_when``.
     """
-    if return_when not in (ALL_COMPLETED, standard.FIRST_COMPLETED, standard.FIRST_EXCEPTION):
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(f"return_when={return_when!r}: use ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
     known = _checked(futures)
-    bells = _bells(known)
-    began, by, delay = time.monotonic(), _deadline(timeout), _delay(progress)
-    if delay and (by is None or by > began + delay):
-        first = standard.wait(bells, delay, return_when)
-        if not first.not_done or _enough(first.done, return_when):
-            return Waited(*({bells[bell] for bell in part} for part in first))
-    with _display(known, delay, began):
-        last = standard.wait(bells, _left(by), return_when)
-        return Waited(*({bells[bell] for bell in part} for part in last))
+    done: set[Future[Any]] = set()
+    ended = _ending(known, _deadline(timeout), progress)
+    while (future := next(ended, None)) is not None:
+        done.add(future)
+        if _enough(future, return_when):
+            break
+    ended.close()
+    if return_when != ALL_COMPLETED:  # those that had ended by then as well
+        done.update(future for future in known if future.done())
+    return Waited(done, set(known) - done)
 
 
 # --------------------------------------------------------------------------- inside
@@ -147,57 +147,35 @@ def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _left(by: float | None) -> float | None:
-    return None if by is None else max(0.0, by - time.monotonic())
-
-
 def _as_completed(futures: list[Future[T]], by: float | None, progress: bool | None) -> Iterator[Future[T]]:
+    given = 0
+    for future in _ending(futures, by, progress):
+        given += 1
+        yield future
+    if given < len(futures):
+        raise TimeoutError(f"{len(futures) - given} (of {len(futures)}) futures unfinished")
+
+
+def _ending(futures: list[Future[T]], by: float | None, progress: bool | None) -> Generator[Future[T]]:
+    """The futures as they end, until it is ``by``."""
     if not futures:
         return
-    began, delay, bells = time.monotonic(), _delay(progress), _bells(futures)
-    if delay and (by is None or by > began + delay):
+    began, delay = time.monotonic(), _delay(progress)
+    for future in futures:
+        if isinstance(future, ValueFuture) and not future.done():
+            future.owner.check_process()
+    with Crowd(futures) as crowd:
         try:
-            for bell in standard.as_completed(list(bells), delay):
-                yield bells.pop(bell)
-            return
-        except TimeoutError:
-            pass
-    with _display(futures, delay, began):
-        for bell in standard.as_completed(list(bells), _left(by)):
-            yield bells.pop(bell)
-
-
-_known_bells: weakref.WeakKeyDictionary[Future[Any], Future[Any]] = weakref.WeakKeyDictionary()
-
-
-def _bells(futures: list[Future[T]]) -> dict[Future[Any], Future[T]]:
-    """What to wait for in place of futures, with these: something that ends as they do.
-
-    A future of another library that is cancelled tells those who wait only once its executor takes note of it, if ever.
-    """
-    return {_own_bell(future) if isinstance(future, ValueFuture) else _bell(future): future for future in futures}
-
-
-def _own_bell(future: ValueFuture[T]) -> ValueFuture[T]:
-    if not future.done():
-        future.owner.check_process()
-    return future
-
-
-def _bell(future: Future[Any]) -> Future[Any]:
-    bell = _known_bells.get(future)
-    if bell is None:
-        bell = _known_bells[future] = Future()
-        future.add_done_callback(partial(_ring, bell))
-    return bell
-
-
-def _ring(bell: Future[Any], future: Future[Any]) -> None:
-    error = None if future.cancelled() else future.exception()
-    if error is None:
-        bell.set_result(None)
-    else:
-        bell.set_exception(error)
+            if delay and (by is None or by > began + delay):
+                yield from crowd.until(began + delay)
+                if not crowd.pending:
+                    return
+            with _display(futures, delay, began):
+                yield from crowd.until(by)
+        except KeyboardInterrupt as error:
+            left = [future for future in crowd.pending if not future.done()]
+            interrupts().stopped(error, lambda: cancel_all(left), waited_for(left))
+            raise
 
 
 def _has_value(future: Future[Any]) -> bool:
@@ -223,11 +201,10 @@ def _value_or_error(future: Future[Any]) -> Any:
         return unreadable
 
 
-def _enough(done: set[Future[Any]], return_when: str) -> bool:
-    if return_when == standard.FIRST_COMPLETED:
-        return bool(done)
-    failed = (not future.cancelled() and not _has_value(future) for future in done)
-    return return_when == standard.FIRST_EXCEPTION and any(failed)
+def _enough(future: Future[Any], return_when: str) -> bool:
+    if return_when == FIRST_EXCEPTION:
+        return not future.cancelled() and not _has_value(future)
+    return return_when == FIRST_COMPLETED
 
 
 # --------------------------------------------------------------------------- progress

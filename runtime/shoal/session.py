@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, SupportsFloat, TypeVar
@@ -15,15 +16,16 @@ from typing import Any, Self, SupportsFloat, TypeVar
 from shoal.callbacks import drain
 from shoal.engine import Engine, RetryPolicy
 from shoal.errors import ConfigurationError, ShoalError, UnknownExecutor
-from shoal.events import CellRef, Event, RunEnded, TaskPrinted
-from shoal.executors.executor import Call, Executor
+from shoal.events import CellRef, Event, PoolJoined, RunEnded, TaskPrinted
+from shoal.executors.executor import Call, Ended, Executor
 from shoal.executors.lending import shared
+from shoal.executors.pooled import PoolExecutor
 from shoal.executors.threads import ThreadPoolExecutor, Threads
-from shoal.futures import TaskFuture
+from shoal.futures import Owner, TaskFuture
 from shoal.memo.spec import Memo
 from shoal.memoizing import Memoizer
 from shoal.options import PLAIN, TaskOptions
-from shoal.outcome import clean
+from shoal.outcome import Raised, clean
 from shoal.place import chosen_sessions, leave_session, use_session
 from shoal.printed import PrintedText
 from shoal.record.log import LogReader, LogWriter
@@ -113,6 +115,7 @@ class Session:
         self._reader = LogReader(self._log.path)
         self._only = executors[0] if len(executors) == 1 else None
         self._log_names = itertools.count()
+        self._keeps = False
         self._start([*executors, self._internal])
 
     def _start(self, executors: Sequence[Executor]) -> None:
@@ -121,6 +124,9 @@ class Session:
             for executor in executors:
                 executor.start(self._engine, self.run_dir)
                 started.append(executor)
+                if isinstance(executor, PoolExecutor) and executor.lasts:
+                    pool = executor.connection.name
+                    self._log.append(PoolJoined(time.time(), executor.label, pool, executor.session))
         except (ShoalError, OSError):
             for executor in started:
                 executor.close()
@@ -240,6 +246,42 @@ class Session:
         self._engine.check_process()
         return self._engine.hold(shared(value, f"the value of share({type(value).__name__})"), label)
 
+    def take_over(
+        self,
+        label: str,
+        ended: Future[Ended] | BaseException,
+        *,
+        outputs: Sequence[str] = (),
+        cell: CellRef | None = None,
+        on_output: Callable[[str, str], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        executor: str = "",
+    ) -> TaskFuture[Any]:
+        """Enter a task of an earlier session, which runs elsewhere or is over, as one of this session.
+
+        It is logged, counted and waited for as others are; other tasks may take it as an input.
+
+        Args:
+            label: the name shown.
+            ended: how it ends, as :meth:`shoal.executors.claims.Claims.future` tells it, then also that it runs and what it
+                prints; its values stay as they came. Or the error that it has ended with.
+            outputs: names of its outputs, in the order of the values; empty for one.
+            cell: where in a notebook the call stood.
+            on_output: as for :meth:`submit`.
+            cancel: asks for its end, and says whether it will not go on; must return at once, and not ask anything of this
+                session. Without it the task cannot be cancelled.
+            executor: the label of the executor that it is shown with.
+
+        Raises:
+            NoSession: this session has ended.
+            ConfigurationError: an option has a value that cannot work.
+        """
+        names = _checked_outputs(outputs) if outputs else ()
+        if isinstance(ended, BaseException):
+            error, ended = ended, Future()
+            ended.set_result(Ended(0, 1, (), Raised(error), final=True))
+        return self._engine.take_over(checked_label(label), ended, names, cell, on_output, cancel, executor)
+
     def _choose(self, options: TaskOptions) -> Executor:
         """The executor for a task: among those asked for that have what it needs, the one with the least to do."""
         wanted = options.executors
@@ -290,6 +332,11 @@ class Session:
     def open_here(self) -> bool:
         """Whether it has not ended, and this is its process."""
         return self._engine.open_here
+
+    @property
+    def owner(self) -> Owner:
+        """Whose its futures are: the ``owner`` of each."""
+        return self._engine
 
     @property
     def trouble(self) -> list[str]:
@@ -345,9 +392,11 @@ class Session:
                 text.add(event.attempt, event.stream, event.text)
         return {stream: text.read(stream) for stream in ("stdout", "stderr")}
 
-    def note(self, event: Event) -> None:
-        """Add a fact to the run's log."""
-        self._log.append(event)
+    def note(self, *events: Event) -> None:
+        """Add facts to the run's log; they, and those before them, are written when this returns."""
+        for event in events:
+            self._log.append(event)
+        self._log.flush()
 
     def close(self, reason: ShoalError | None = None) -> int:
         """End the session: unfinished futures get ``reason`` (default :class:`SessionClosed`), executors end.
@@ -368,6 +417,30 @@ class Session:
             for executor in [self._internal, *reversed(self.executors.values())]:
                 last.callback(executor.close)
         return left
+
+    def keep_on_exit(self) -> None:
+        """From now on, pools that last go on with what this session has there when its interpreter ends.
+
+        Another process can claim it then (:class:`shoal.executors.claims.Claims`). Notebooks do this; a script that ends takes
+        its tasks with it. :meth:`close`, and another ``shoal.load``, end them all the same.
+        """
+        self._keeps = True
+
+    def close_on_exit(self, reason: ShoalError) -> int:
+        """End the session because its interpreter ends.
+
+        Args:
+            reason: what its unfinished futures get.
+
+        Returns:
+            How many tasks had not ended and do not go on elsewhere.
+        """
+        kept = 0
+        for executor in self.executors.values() if self._keeps and not self.closed else ():
+            if isinstance(executor, PoolExecutor) and executor.lasts:
+                executor.keep_on_close = True
+                kept += executor.there()
+        return max(0, self.close(reason) - kept)
 
     def __enter__(self) -> Self:
         """Use the session for a block of code: apps that are called there use it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,22 @@ session = shoal.load(Config(run_dir={runs!r}, executors=[HighThroughputExecutor(
 """
 
 
-def run(folder: Path, *cells: str, **options: Any) -> Any:
-    """Run a notebook of these cells after one that loads a session; its cells without that one."""
+def run(folder: Path, *cells: str, file: bool = True, **options: Any) -> Any:
+    """Run a notebook of these cells after one that loads a session, with a file of it beside or without; returns it."""
     sources = [LOAD.format(runs=str(folder / "runs")), *cells]
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
-    NotebookClient(
-        notebook, kernel_name="shoal", timeout=90, resources={"metadata": {"path": str(folder)}}, **options
-    ).execute()
+    if file:
+        nbformat.write(notebook, folder / "n.ipynb")
+        nbformat.write(new_notebook(cells=[]), folder / "other.ipynb")
+        (folder / "broken.ipynb").write_text("{")
+    options = {"timeout": 90, "resources": {"metadata": {"path": str(folder)}}, **options}
+    try:
+        NotebookClient(notebook, kernel_name="shoal", **options).execute()
+    except CellExecutionError as error:
+        error.notebook = notebook
+        raise
     nbformat.validate(notebook)
-    return notebook.cells[1:] if not options else notebook
+    return notebook
 
 
 def text(cell: Any) -> str:
@@ -38,12 +46,12 @@ def text(cell: Any) -> str:
 
 def test_late_output_is_saved_under_its_own_cell(tmp_path: Path) -> None:
     """What a task prints after its cell ended, its value and its end are saved there; a ``%wait`` comes last."""
-    task, plain, wait = run(
+    _, task, plain, wait = run(
         tmp_path,
         "%%task\nimport time\ntime.sleep(0.6)\nprint('late', 1)\ntime.sleep(0.6)\nprint('late', 2)\nx = 5\nx * 2",
         "print('plain')",
         "%wait",
-    )
+    ).cells
     assert "late 1\nlate 2" in text(task)
     assert "10" in [output.get("data", {}).get("text/plain") for output in task.outputs]
     assert "done after" in text(task)
@@ -54,40 +62,90 @@ def test_late_output_is_saved_under_its_own_cell(tmp_path: Path) -> None:
 
 def test_a_notebook_without_wait_waits_at_its_end(tmp_path: Path) -> None:
     """Its file tells which cell is the last: this one waits, and what tasks print late is saved under their own cells."""
-    sources = [
-        LOAD.format(runs=str(tmp_path / "runs")),
+    _, _, task, _, after, _, last = run(
+        tmp_path,
         "%autotask on",
         "from time import sleep\nsleep(1)\nprint('late')\nlate_1 = 4",
+        "%autotask off",
+        "print(late_1.done())",
         "",
-        "late_1 + 1",
-    ]
-    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
-    nbformat.write(notebook, tmp_path / "n.ipynb")
-    nbformat.write(new_notebook(cells=[]), tmp_path / "other.ipynb")
-    (tmp_path / "broken.ipynb").write_text("{")
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, kernel_name="shoal", timeout=90, resources=resources).execute()
-    nbformat.validate(notebook)
-    assert "late" in text(notebook.cells[2])
-    assert "done after" in text(notebook.cells[2])
-    assert "5" in [output.get("data", {}).get("text/plain") for output in notebook.cells[4].outputs]
-    assert "late" not in text(notebook.cells[4])
+        "%%task\nlate_1 + 1",
+    ).cells
+    assert "late" in text(task)
+    assert "done after" in text(task)
+    assert text(after) == "False\n"
+    assert "5" in [output.get("data", {}).get("text/plain") for output in last.outputs]
+    assert "late" not in text(last)
+
+
+def test_where_no_file_tells_the_last_cell_each_waits(tmp_path: Path) -> None:
+    """Nothing is lost; that cells do not run side by side is said once, with what to do."""
+    _, first, after, last = run(
+        tmp_path,
+        "%%task\nimport time\ntime.sleep(0.5)\nprint('one')\nx = 1",
+        "print(x.done())",
+        "%%task\nimport time\ntime.sleep(0.5)\nprint('two')",
+        file=False,
+    ).cells
+    assert "one" in text(first)
+    assert "Set SHOAL_NOTEBOOK to the file's path" in text(first)
+    assert text(after) == "True\n"
+    assert "two" in text(last)
+    assert "SHOAL_NOTEBOOK" not in text(last)
+
+
+def test_cells_that_fail_where_they_may_do_not_end_the_waiting(tmp_path: Path) -> None:
+    """Under ``allow_errors`` the last cell waits, though it fails itself; the task that it needed shows its traceback."""
+    _, failed, late, last = run(
+        tmp_path,
+        "%%task\nbad = 1 / 0",
+        "%%task\nimport time\ntime.sleep(0.8)\nprint('late')",
+        "bad + 1",
+        allow_errors=True,
+    ).cells
+    assert "ZeroDivisionError" in text(failed)
+    assert "late" in text(late)
+    assert "needs 'bad', but cell" in last.outputs[-1]["evalue"]
+
+
+def test_a_cell_that_stops_the_notebook_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It is the last that runs, and ends at once; what was over by then is saved."""
+    began = time.monotonic()
+    with pytest.raises(CellExecutionError, match="needs 'bad', but cell") as stopped:
+        run(tmp_path, "%%task\nimport time\ntime.sleep(600)", "%%task\nbad = 1 / 0", "bad + 1", "print('never')")
+    assert time.monotonic() - began < 90
+    assert "ZeroDivisionError" in text(stopped.value.notebook.cells[2])
+
+
+def test_a_limit_of_time_ends_the_waiting_at_the_end(tmp_path: Path) -> None:
+    """A program that interrupts a cell which takes too long stops the waiting; what came is saved."""
+    limit = 4
+    _, task, last = run(
+        tmp_path,
+        "%%task\nimport time\nprint('begun', flush=True)\ntime.sleep(600)",
+        "print('last')",
+        timeout_func=lambda cell: limit if "last" in cell.source else 90,
+        interrupt_on_timeout=True,
+    ).cells
+    assert "begun" in text(task)
+    assert "stopped waiting for the tasks of the notebook; the tasks go on" in text(last)
 
 
 def test_a_later_cell_that_takes_its_time_is_enough(tmp_path: Path) -> None:
     """Output that came while another cell ran is saved without a ``%wait``."""
-    task, _ = run(
+    _, task, _, _ = run(
         tmp_path,
         "%%task\nimport time\ntime.sleep(0.3)\nprint('came late')",
         "session.wait(20)\nimport time; time.sleep(0.3)",
-    )
+        "1",
+    ).cells
     assert "came late" in text(task)
     assert "done after" in text(task)
 
 
 def test_a_failed_task_is_saved_and_stops_nothing(tmp_path: Path) -> None:
     """The traceback stands under its cell; the notebook runs to its end."""
-    task, _, after = run(tmp_path, "%%task\nprint('before')\nbad = 1 / 0", "%wait", "print('after')")
+    _, task, _, after = run(tmp_path, "%%task\nprint('before')\nbad = 1 / 0", "%wait", "print('after')").cells
     assert "before" in text(task)
     assert "ZeroDivisionError" in text(task)
     assert "line 3" in text(task)

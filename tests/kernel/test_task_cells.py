@@ -221,7 +221,10 @@ def test_a_failure_is_shown_under_its_cell_and_stops_nothing(kernel: Kernel) -> 
     number = cell.reply["execution_count"]
     assert f"Cell In[{number}], line 5, in <module>\n    bad = divide(0)" in text
     assert f"Cell In[{number - 1}], line 2, in divide\n    return 1 / n" in text
-    assert "ZeroDivisionError" in text.splitlines()[-1]
+    trace, _, advice = text.partition("\n\n")
+    assert "ZeroDivisionError" in trace.splitlines()[-1]
+    assert "It ran on " in advice
+    assert "--here runs it in the kernel, for %debug." in advice
     assert "shoal_kernel" not in text
     assert after.text() == "goes on\n"
     assert after.errors == []
@@ -261,7 +264,7 @@ BAD = {
     "only magics": ("%%task\n%matplotlib inline", "a magic or a shell command"),
     "a shell command": ("%%task\na = 1\n!ls", "line 3 has a magic"),
     "a star import": ("%%task\nfrom math import *", "imports * from math"),
-    "exec": ("%%task\nexec('a = 1')", "calls exec()"),
+    "exec": ("%%task\nexec('a = 1')", "has exec()"),
     "only a comment": ("%%task\n# nothing", "has no code"),
     "an unpicklable input": ("%%task\na = locked.locked()", "variable 'locked' (a lock)"),
     "an unpicklable input of a function": ("%%task\na = uses_lock()", "lock"),

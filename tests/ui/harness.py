@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -39,6 +40,14 @@ OPEN_NOTEBOOK = """async path => {
   await widget.context.ready;
   await widget.sessionContext.ready;
   await widget.sessionContext.session.kernel.info;
+  app.shell.activateById(widget.id);
+}"""
+# Does not wait for the kernel, which answers JupyterLab only when its cell has ended.
+OPEN_ONLY = """async path => {
+  const app = window.jupyterapp;
+  await app.restored;
+  const widget = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
+  await widget.context.ready;
   app.shell.activateById(widget.id);
 }"""
 CELL = "index => window.jupyterapp.shell.currentWidget.content.widgets[index].model"
@@ -180,6 +189,41 @@ class Lab:
     def open_notebook(self, page: Page, path: str) -> None:
         """Open a notebook and wait for its kernel."""
         page.evaluate(OPEN_NOTEBOOK, path)
+
+    def reload(self, page: Page, path: str) -> None:
+        """Load the page anew and open a notebook in it, whatever its kernel does meanwhile."""
+        page.reload()
+        page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
+        page.evaluate(OPEN_ONLY, path)
+
+    def restart_kernel(self, page: Page) -> None:
+        """Restart the kernel of the current notebook, and wait until it answers."""
+        page.evaluate(
+            """async () => {
+              const context = window.jupyterapp.shell.currentWidget.sessionContext;
+              await context.restartKernel();
+              await context.session.kernel.requestKernelInfo();
+            }"""
+        )
+
+    def fill(self, page: Page, *cells: str) -> None:
+        """Give the current notebook other cells; its kernel stays."""
+        page.evaluate(
+            """sources => {
+              const notebook = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
+              const cells = sources.map(source => ({cell_type: 'code', source, metadata: {}, outputs: [], execution_count: null}));
+              notebook.transact(() => {
+                notebook.deleteCellRange(0, notebook.cells.length);
+                notebook.insertCells(0, cells);
+              });
+            }""",
+            list(cells),
+        )
+
+    def save(self, page: Page, path: str) -> list[dict[str, Any]]:
+        """Save the current notebook; the cells as they are in the file then."""
+        page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
+        return list(json.loads((self.root / path).read_text())["cells"])
 
     def run_cell(self, page: Page, index: int, wait: float | None = 60.0) -> None:
         """Run one cell of the current notebook.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import threading
 from collections import namedtuple
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Future
 from contextlib import redirect_stderr
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 
 from shoal import gathering
 from shoal.futures import TaskFuture
+from shoal.futures.stopping import Interrupts, interrupts, use_interrupts
 from shoal.gathering import as_completed, gather, wait
 from shoal.outcome import Held, Packed, Payload, Raised
 
@@ -285,18 +289,79 @@ def test_progress_in_a_notebook_is_one_output_that_ends_empty(monkeypatch: pytes
     assert shown[-1] == {"text/plain": "", "text/html": ""}
 
 
-def test_an_interrupted_wait_leaves_the_terminal_clean(monkeypatch: pytest.MonkeyPatch):
+def interrupt_main() -> None:
+    """What Ctrl-C does."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+class Recorder(Interrupts):
+    """Keeps what it is told of interrupts."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def stopped(self, error: BaseException, cancel: Any, what: str) -> None:
+        self.told.append((what, cancel))
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """In the place of a notebook's kernel."""
+    recorder = Recorder()
+    before = interrupts()
+    use_interrupts(recorder)
+    yield recorder
+    use_interrupts(before)
+
+
+def test_an_interrupted_wait_leaves_the_terminal_clean(recorder: Recorder):
     """Ctrl-C ends the waiting, not the tasks, and progress is gone; the next wait can show its own."""
     futures = make(2)
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("concurrent.futures._base._AsCompletedWaiter", interrupted)
-    for _ in range(2):
+    for number in range(2):
+        Timer(0.2, interrupt_main).start()
         with redirect_stderr(Screen(True)) as screen, pytest.raises(KeyboardInterrupt):
-            gather(futures, progress=True)
+            gather(futures, progress=True, timeout=30)
         shown = screen.getvalue()
         assert "0/2 done" in shown
         assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+        assert len(recorder.told) == number + 1
     assert not any(future.done() for future in futures)
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        lambda futures: gather(futures, timeout=30),
+        lambda futures: list(as_completed(futures, timeout=30)),
+        lambda futures: wait(futures, timeout=30),
+        lambda futures: futures[0].result(30),
+    ],
+)
+def test_an_interrupt_tells_what_was_waited_for(recorder: Recorder, waiting: Any):
+    """Whoever looks after interrupts hears of the futures that are not over, and can cancel them."""
+    futures = [*make(2), done(1)]
+    Timer(0.1, interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        waiting(futures)
+    ((what, _),) = recorder.told
+    assert what.startswith("f (task 0)")
+    assert all(future._callbacks == [] for future in futures[:1])
+
+
+def test_interrupts_at_any_moment_leave_no_future_stuck():
+    """Ctrl-C while wakers are placed, or taken back: whoever settles the futures later is not kept waiting."""
+    futures = make(3000)
+    for number in range(60):
+        timer = Timer(0.0003 * (number % 20), interrupt_main)
+        try:
+            timer.start()
+            wait(futures, timeout=0.01)
+            timer.join()
+        except KeyboardInterrupt:
+            pass
+        timer.join()
+    settling = threading.Thread(target=lambda: [future.settle(Held(1)) for future in futures], daemon=True)
+    settling.start()
+    settling.join(30)
+    assert not settling.is_alive()
+    assert gather(futures, timeout=30) == [1] * 3000

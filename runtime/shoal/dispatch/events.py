@@ -9,6 +9,7 @@ from shoal.wire.messages import Blob, Message, Result, RunningAttempt, Task
 
 __all__ = [
     "AttemptsEnded",
+    "AttemptsEndedElsewhere",
     "AttemptsReturned",
     "AttemptsRunning",
     "BlobArrived",
@@ -16,6 +17,7 @@ __all__ = [
     "CancelRequested",
     "CapacityExpected",
     "CapacityLost",
+    "ClientGoneForGood",
     "ClientJoined",
     "ClientLeft",
     "Command",
@@ -53,11 +55,27 @@ class ClientLeft(msgspec.Struct, frozen=True):
     client: int
 
 
+class ClientGoneForGood(msgspec.Struct, frozen=True):
+    """The process of a client will not come again; its tasks go on, and somebody else takes their results.
+
+    Nobody tries again what fails, and nobody cancels what waits for it.
+    """
+
+    client: int
+
+
 class TasksSubmitted(msgspec.Struct):
-    """A client sent attempts to run."""
+    """A client sent attempts to run.
+
+    Args:
+        client: which.
+        tasks: each with its values, as far as they are not made in the pool.
+        restored: the process before had them, and what they wait for.
+    """
 
     client: int
     tasks: list[Task]
+    restored: bool = False
 
 
 class BlobArrived(msgspec.Struct):
@@ -134,6 +152,12 @@ class AttemptsEnded(msgspec.Struct):
     results: list[Result]
 
 
+class AttemptsEndedElsewhere(msgspec.Struct):
+    """Attempts that the machine does not know have ended, and their results are on their way."""
+
+    results: list[Result]
+
+
 class AttemptsRunning(msgspec.Struct):
     """A manager says which attempts have been running for a moment."""
 
@@ -173,6 +197,7 @@ class Ticked(msgspec.Struct, frozen=True):
 Event = (
     ClientJoined
     | ClientLeft
+    | ClientGoneForGood
     | TasksSubmitted
     | BlobArrived
     | CancelRequested
@@ -181,6 +206,7 @@ Event = (
     | ManagerGone
     | DrainRequested
     | AttemptsEnded
+    | AttemptsEndedElsewhere
     | AttemptsRunning
     | AttemptsReturned
     | BlobsMissing

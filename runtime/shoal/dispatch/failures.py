@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from shoal.errors import ConfigurationError, ManagerLost
+from shoal.errors import ConfigurationError, DependencyError, ManagerLost
 from shoal.outcome import Failure
 from shoal.resources import as_text
 from shoal.serialize import pack_failure
 from shoal.wire.messages import Task
 
-__all__ = ["CANCELLED", "cancelled", "describe", "manager_lost", "too_large"]
+__all__ = ["CANCELLED", "cancelled", "describe", "input_failed", "manager_lost", "too_large"]
 
 CANCELLED = "concurrent.futures.CancelledError"
 """``Failure.type_name`` of an attempt that was dropped, on request, before it began."""
@@ -24,6 +24,12 @@ def manager_lost(task: Task, manager: str, reason: str) -> Failure:
     failure = pack_failure(ManagerLost(describe(task), manager, reason))
     failure.lost = True
     return failure
+
+
+def input_failed(task: Task, source: int) -> Failure:
+    """The attempt waited for a value that is not made any more, and its client is gone."""
+    reason = "it failed or was cancelled while its client was gone, so it was not tried again"
+    return pack_failure(DependencyError(describe(task), (f"task {source}",), reason))
 
 
 def too_large(task: Task, most: tuple[int, int, int]) -> Failure | None:

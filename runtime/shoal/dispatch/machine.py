@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from shoal.dispatch.ahead import Ahead
 from shoal.dispatch.attempts import Attempt, Manager, Needy
-from shoal.dispatch.book import Book
 from shoal.dispatch.events import (
     AttemptsEnded,
+    AttemptsEndedElsewhere,
     AttemptsReturned,
     AttemptsRunning,
     BlobArrived,
@@ -25,6 +24,7 @@ from shoal.dispatch.events import (
     CancelRequested,
     CapacityExpected,
     CapacityLost,
+    ClientGoneForGood,
     ClientJoined,
     ClientLeft,
     Command,
@@ -43,6 +43,7 @@ from shoal.dispatch.events import (
     ToManager,
 )
 from shoal.dispatch.failures import cancelled, manager_lost, too_large
+from shoal.dispatch.orphaned import Orphaned
 from shoal.dispatch.silence import Silence
 from shoal.dispatch.states import (
     ATTEMPT_MOVES,
@@ -62,6 +63,7 @@ from shoal.wire.messages import (
     Returned,
     Running,
     RunningAttempt,
+    Task,
 )
 
 __all__ = ["AWAY", "LOST_AFTER", "SUSPECT_AFTER", "Dispatcher"]
@@ -83,7 +85,7 @@ _QUEUED, _PARKED = AttemptState.QUEUED, AttemptState.PARKED
 _SENT, _RUNNING, _ENDED = AttemptState.SENT, AttemptState.RUNNING, AttemptState.ENDED
 
 
-class Dispatcher(Book):
+class Dispatcher(Orphaned):
     """One pool's attempts, clients and managers.
 
     Args:
@@ -105,10 +107,10 @@ class Dispatcher(Book):
         self._ticked_at = 0.0
         self._away = 0.0
         self._hopeless: Failure | None = None
-        self.ahead = Ahead()
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ClientJoined: self._client_joined,
             ClientLeft: self._client_left,
+            ClientGoneForGood: self._gone_for_good,
             TasksSubmitted: self._submitted,
             BlobArrived: self._blob_arrived,
             CancelRequested: self._cancel,
@@ -117,6 +119,7 @@ class Dispatcher(Book):
             ManagerGone: self._gone,
             DrainRequested: self._drain,
             AttemptsEnded: self._ended,
+            AttemptsEndedElsewhere: self._ended_elsewhere,
             AttemptsRunning: self._running,
             AttemptsReturned: self._returned,
             BlobsMissing: self._blobs_missing,
@@ -148,6 +151,8 @@ class Dispatcher(Book):
         handlers = self._handlers
         for event in events:
             handlers[type(event)](event)
+        if self._for_good and self.ahead:
+            self._follow_failures()
         self._give_out()
         return self._flush()
 
@@ -166,6 +171,7 @@ class Dispatcher(Book):
         if client is None:
             return
         self.ahead.leave(event.client)
+        self._for_good.discard(event.client)
         parked = [a for waiting in self._parked.values() for a in waiting if a.key[0] == event.client]
         for attempt in [*client.drop(), *parked]:
             self._end_waiting(attempt, None)
@@ -195,7 +201,7 @@ class Dispatcher(Book):
                     self._answer(Result(*key, [], failure))
                     continue
             if task.inputs and any(item.payload is None for item in task.inputs):
-                if not self.ahead.hold(key, task, attempts.__contains__):
+                if not self.ahead.hold(key, task, None if event.restored else self._comes):
                     unmet.append(key)
                 continue
             attempts[key] = attempt = Needy(key, task) if needy else Attempt(key, task)
@@ -209,6 +215,9 @@ class Dispatcher(Book):
             self._commands.append(ToClient(number, Returned(unmet)))
         if self._hopeless is not None:
             self._fail_queues(self._hopeless)
+
+    def _submit_ready(self, client: int, tasks: list[Task]) -> None:
+        self._submitted(TasksSubmitted(client, tasks))
 
     def _blob_arrived(self, event: BlobArrived) -> None:
         digest = event.blob.digest
@@ -352,10 +361,8 @@ class Dispatcher(Book):
             else:
                 self._end(attempt)
             box.append(result)
-            if ahead and box is not self.dropped and result.failure is None and not result.flaws:
-                ready = ahead.made(key[0], key[1], result.values)
-                if ready:
-                    self._submitted(TasksSubmitted(key[0], ready))
+            if ahead and box is not self.dropped and result.failure is None:
+                self._made(result)
         if manager is not None:
             manager.moved = self._clock
             self.silence.heard(manager, self._clock)

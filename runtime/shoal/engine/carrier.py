@@ -29,6 +29,7 @@ from shoal.errors import NoSession, ShoalError
 from shoal.events import CellRef, TaskEnded, TaskLaunched, TaskSubmitted
 from shoal.executors.executor import Attempt, Call, Ended, Executor, Prepared
 from shoal.futures import DataFuture, Owner, TaskFuture, ValueFuture
+from shoal.futures.waking import Bell
 from shoal.graph import commands as graph
 from shoal.graph.machine import GraphMachine
 from shoal.graph.states import TaskState
@@ -70,7 +71,7 @@ class Carrier(Owner):
         self._policy = policy
         self._retries, self._limit = policy.retries, limit
         self._lock = threading.RLock()
-        self._idle = threading.Condition(self._lock)
+        self._waiting: list[Bell] = []  # for all tasks to be over
         self._machine = GraphMachine()
         self._tasks: dict[int, Unfinished] = {}
         self._next_tid = itertools.count()
@@ -284,7 +285,9 @@ class Carrier(Owner):
     def _tell_waiters(self) -> None:
         """Tasks have ended: tell who waits for that; the lock is held."""
         if len(self._tasks) == self._stand_ins:
-            self._idle.notify_all()
+            waiting, self._waiting = self._waiting, []
+            for bell in waiting:
+                bell(None)
         if self._pressure.held:
             self._pressure.let_go()
 
@@ -309,7 +312,7 @@ class Carrier(Owner):
         future = task.future
         if task.executor is None:
             self._stand_ins -= 1
-        elif task.ahead and command.state is not DONE:
+        elif task.ahead and command.state is not DONE and self._closed is None:
             task.executor.cancel(command.tid, 1)  # it may wait there still
         outcome: Outcome | None
         if command.state is DONE:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from shoal.callbacks import call_back
@@ -18,12 +20,15 @@ from shoal.engine.inputs import look_at
 from shoal.engine.lifting import lifted
 from shoal.engine.tasks import Unfinished
 from shoal.errors import NoSession, SessionClosed, SessionError, ShoalError
-from shoal.events import AttemptEnded, AttemptStarted, TaskPrinted
+from shoal.events import AttemptEnded, AttemptStarted, CellRef, TaskPrinted
+from shoal.executors.earlier import EarlierTask
 from shoal.executors.executor import Ended
 from shoal.futures import TaskFuture, ValueFuture
+from shoal.futures.stopping import cancel_all, interrupts
+from shoal.futures.waking import Bell
 from shoal.graph import commands as graph
 from shoal.memoizing import WORKER as MEMO
-from shoal.options import PLAIN
+from shoal.options import PLAIN, TaskOptions
 from shoal.outcome import Failure, Held, Packed, Raised, in_one_line
 from shoal.place import forks, task_owner
 from shoal.reading import load_value
@@ -225,6 +230,26 @@ class Engine(Carrier):
         call = lifted(future, operation, key)
         return self.add(call, self.internal.prepare(call), self.internal, PLAIN)
 
+    def take_over(
+        self,
+        label: str,
+        ended: Future[Ended],
+        outputs: tuple[str, ...],
+        cell: CellRef | None,
+        on_output: Callable[[str, str], None] | None,
+        cancel: Callable[[], bool] | None,
+        executor: str,
+    ) -> TaskFuture[Any]:
+        """Enter a task of an earlier session; see :meth:`shoal.session.Session.take_over`."""
+        self.check_process()
+        stand_in = EarlierTask(executor, ended, outputs, cancel, self)
+        call = stand_in.call(label)
+        options = TaskOptions(outputs=outputs, retries=0, hold=False)
+        try:
+            return self.add(call, stand_in.prepare(call), stand_in, options, cell, on_output)
+        finally:
+            stand_in.begin()  # also when Ctrl-C comes: it has been taken back, or it will be answered
+
     # ------------------------------------------------------------------ the whole
 
     @property
@@ -243,8 +268,21 @@ class Engine(Carrier):
             raise SessionError(
                 "a task cannot wait for all tasks of its session, for it is one; wait for some, with shoal.wait"
             )
-        with self._idle:
-            return self._idle.wait_for(lambda: len(self._tasks) == self._stand_ins, timeout)
+        bell = Bell()  # Ctrl-C could leave the lock of a Condition taken
+        with self._lock:
+            if not self.pending():
+                return True
+            self._waiting.append(bell)
+        try:
+            return bell.wait(timeout)
+        except KeyboardInterrupt as error:
+            with self._lock:
+                left = [task.future for task in self._tasks.values() if task.executor is not None]
+            interrupts().stopped(error, lambda: cancel_all(left), "all tasks")
+            raise
+        finally:
+            with self._lock, suppress(ValueError):
+                self._waiting.remove(bell)
 
     def close(self, reason: ShoalError | None) -> int | None:
         """Take no more tasks; unfinished futures get ``reason``. Returns how many; None if it was closed already."""

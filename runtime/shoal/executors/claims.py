@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import Any
 
-from shoal.errors import PoolUnreachable, ShoalError
+from shoal.callbacks import call_back
+from shoal.errors import PoolLost, PoolUnreachable, SessionClosed, ShoalError
 from shoal.executors.client import ClientLink
+from shoal.executors.earlier import News
 from shoal.executors.embedded import pidfd_of, who
 from shoal.executors.executor import Ended
 from shoal.executors.listening import Greeting
+from shoal.executors.returning import wait_for_return
 from shoal.links import dial
 from shoal.outcome import Failure, Packed
-from shoal.pool.connection import Connection, read_connection
+from shoal.pool.connection import Connection, is_supervised, read_connection
 from shoal.reading import load_value
 from shoal.serialize import unpack_failure
-from shoal.wire.messages import Blob, Goodbye, Held, HeldTask, Output, Results, Returned, Running, Task, Trouble
+from shoal.wire.messages import Blob, Cancel, Goodbye, Held, HeldTask, Output, Results, Returned, Running, Task, Trouble
 
 __all__ = ["Claims"]
 
@@ -24,12 +27,15 @@ __all__ = ["Claims"]
 class Claims:
     """A session of a lasting pool, taken over by this process.
 
-    Its results come here from now on; what has arrived the pool does not keep any more. Tasks that wait go on.
+    Its results come here from now on; what has arrived the pool does not keep any more. Tasks that wait go on. If the pool's
+    process is killed and comes back, so do the claims.
 
     Args:
         pool: the pool's name, or its connection.
         session: the session's id.
         timeout: seconds that the pool may take to answer.
+        on_output: called as ``on_output(tid, stream, text)`` with what tasks print and have printed meanwhile, on the callback
+            thread.
 
     Raises:
         PoolNotFound: there is no such pool.
@@ -37,30 +43,33 @@ class Claims:
         SessionInUse: the session's own client is connected.
     """
 
-    def __init__(self, pool: str | Connection, session: str, timeout: float = 10.0) -> None:
-        connection = read_connection(pool) if isinstance(pool, str) else pool
+    def __init__(
+        self,
+        pool: str | Connection,
+        session: str,
+        timeout: float = 10.0,
+        on_output: Callable[[int, str, str], None] | None = None,
+    ) -> None:
+        self._connection = read_connection(pool) if isinstance(pool, str) else pool
         self.session = session
         self.tasks: dict[int, HeldTask] = {}
-        """What the pool had when the session was claimed, by the tasks' numbers: one attempt of each."""
+        """What the pool had when the session was claimed, by the tasks' numbers: the last attempt of each."""
+        self._timeout, self._on_output = timeout, on_output
         self._held = threading.Event()
         self._error: ShoalError | None = None
-        self._early: dict[tuple[int, int], Ended] = {}
-        self._waiting: dict[tuple[int, int], Future[Ended]] = {}
-        self._link = ClientLink(
-            dial(connection.clients),
-            connection.name,
-            Greeting(session, who(), True),
-            self,
-            process=pidfd_of(connection),
-            patience=timeout,
-        )
+        self._news: dict[tuple[int, int], News] = {}
+        self._unwanted: set[tuple[int, int]] = set()
+        self._turn = threading.Lock()
+        """Held while another link takes the place of one that is lost."""
+        self._closed = False
+        self._link = self._dial()
         self._link.start()
         in_time = self._held.wait(timeout)
         if self._error is not None:
             raise self._error
         if not in_time:
             self.close()
-            raise PoolUnreachable(connection.name, timeout)
+            raise PoolUnreachable(self._connection.name, timeout)
 
     def __enter__(self) -> Claims:
         return self
@@ -68,8 +77,10 @@ class Claims:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def future(self, tid: int) -> Future[Ended]:
-        """How a task ended, once it has; its values are as they came.
+    def future(self, tid: int) -> News:
+        """How a task ends, once it has; its values are as they came. It also tells that the task runs, and what it prints.
+
+        It fails with PoolLost if the pool is lost, with SessionClosed if the claims are closed before.
 
         Args:
             tid: the task's number in its session.
@@ -77,8 +88,52 @@ class Claims:
         Raises:
             KeyError: the pool has no such task.
         """
-        task = self.tasks[tid]
-        return self._waiting[tid, task.attempt]
+        return self._news[tid, self.tasks[tid].attempt]
+
+    def state(self, tid: int) -> str:
+        """Where a task stands now: ``waiting``, ``sent`` (to a manager; it may be running), ``running`` or ``done``.
+
+        Args:
+            tid: the task's number in its session.
+
+        Raises:
+            KeyError: the pool has no such task.
+        """
+        news = self.future(tid)
+        if news.done():
+            return "done"
+        return "running" if news.begun else self.tasks[tid].state
+
+    def printed(self, tid: int) -> dict[str, str]:
+        """What a task has printed, by stream: what the pool has kept while nobody was there, and what came since.
+
+        Args:
+            tid: the task's number in its session.
+
+        Raises:
+            KeyError: the pool has no such task.
+        """
+        news = self.future(tid)
+        return {stream: news.text(stream) for stream in ("stdout", "stderr")}
+
+    def cancel(self, tid: int) -> bool:
+        """Ask the pool to end a task; one that runs is interrupted. Returns at once.
+
+        Args:
+            tid: the task's number in its session.
+
+        Returns:
+            False if it is over; else its end comes, as a failure.
+
+        Raises:
+            KeyError: the pool has no such task.
+        """
+        if self.future(tid).done():
+            return False
+        key = (tid, self.tasks[tid].attempt)
+        self._unwanted.add(key)  # in case that the pool is away just now
+        self._link.order(Cancel([(0, *key)]))
+        return True
 
     def result(self, tid: int, timeout: float | None = None) -> Any:
         """The value of a task, or a list of them if it has several outputs.
@@ -106,23 +161,52 @@ class Claims:
         Args:
             keep: whether it can be claimed again: what has not ended goes on. Else it ends.
         """
-        self._link.close(Goodbye(keep))
+        with self._turn:
+            self._closed = True
+            link = self._link
+        link.close(Goodbye(keep))
+        self._answer(SessionClosed(f"the claims of session {self.session} were closed before this task ended"))
+
+    def _dial(self) -> ClientLink:
+        return ClientLink(
+            dial(self._connection.clients),
+            self._connection.name,
+            Greeting(self.session, who(), True, claims=True),
+            self,
+            process=pidfd_of(self._connection),
+            patience=self._timeout,
+        )
+
+    def _answer(self, error: ShoalError) -> None:
+        """Nothing more will come."""
+        for news in list(self._news.values()):
+            news.end(error)
+
+    def _of(self, tid: int, attempt: int) -> News:
+        news = self._news.get((tid, attempt))
+        if news is None:
+            news = self._news[tid, attempt] = News()
+        return news
 
     # ------------------------------------------------------------------ Listener, on the link's thread
 
     def held(self, message: Held) -> None:
-        """What there is."""
-        for task in message.tasks:
-            known = self.tasks.get(task.tid)
-            if known is None or known.attempt < task.attempt:
-                self.tasks[task.tid] = task
-        for task in self.tasks.values():
-            future = self._waiting[task.tid, task.attempt] = Future()
-            early = self._early.get((task.tid, task.attempt))
-            if early is not None:
-                future.set_result(early)
-        self._early.clear()
-        self._held.set()
+        """What there is. Not for the first time, if the pool was away."""
+        there = {(task.tid, task.attempt): task for task in message.tasks}
+        if not self._held.is_set():
+            for task in message.tasks:
+                known = self.tasks.get(task.tid)
+                if known is None or known.attempt < task.attempt:
+                    self.tasks[task.tid] = task
+            for task in self.tasks.values():
+                self._of(task.tid, task.attempt)
+            self._held.set()
+            return
+        for (tid, attempt), news in list(self._news.items()):
+            if (tid, attempt) not in there:
+                news.end(PoolLost(self._connection.name, "it was started again, and has lost this task"))
+        if self._unwanted:
+            self._link.order(Cancel([(0, *key) for key in self._unwanted]))
 
     def results(self, message: Results) -> None:
         """Attempts ended; before the pool has said what there is: those of earlier."""
@@ -131,19 +215,38 @@ class Claims:
             for index, flaw in r.flaws:
                 values[index] = flaw
             ended = Ended(r.tid, r.attempt, values, r.failure, r.worker, r.started, r.ended)
-            future = self._waiting.get((r.tid, r.attempt))
-            if future is None:
-                self._early[r.tid, r.attempt] = ended
-            elif not future.done():
-                future.set_result(ended)
+            self._of(r.tid, r.attempt).end(ended)
 
     def lost(self, error: ShoalError) -> None:
-        """The pool is gone, or does not let this process have the session."""
+        """The pool is gone, and may come back; or it does not let this process have the session."""
+        back = None
+        if (
+            self._held.is_set()
+            and isinstance(error, PoolLost)
+            and not self._link.told
+            and is_supervised(self._connection)
+        ):
+            back = wait_for_return(self._connection, lambda: self._closed)
+        with self._turn:
+            if back is not None and not self._closed:
+                self._connection = back
+                self._link = self._dial()
+                self._link.start()
+                return
         self._error = error
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error)
+        self._answer(error)
         self._held.set()
+
+    def running(self, message: Running) -> None:
+        """Attempts run."""
+        for a in message.attempts:
+            self._of(a.tid, a.attempt).tell_started(a.worker, a.started)
+
+    def output(self, message: Output) -> None:
+        """A task printed."""
+        self._of(message.tid, message.attempt).tell_printed(message.stream, message.text)
+        if self._on_output is not None:
+            call_back(self._on_output, message.tid, message.stream, message.text)
 
     def task_for(self, item: Any) -> tuple[Task, list[Blob]] | None:
         """Nothing is submitted here."""
@@ -155,12 +258,6 @@ class Claims:
     def busy(self) -> bool:
         """Never."""
         return False
-
-    def running(self, message: Running) -> None:
-        """That is not asked for."""
-
-    def output(self, message: Output) -> None:
-        """Nobody is there to read it."""
 
     def trouble(self, message: Trouble) -> None:
         """The pool's log has it."""

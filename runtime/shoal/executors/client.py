@@ -259,9 +259,9 @@ class ClientLink:
         poll.add(self._bell, self._answer_bell)
         if self._process >= 0:
             poll.add(self._process, self._process_ended)
-        session, name, resume, probe = self._greeting
+        session, name, resume, probe, claims = self._greeting
         python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        self._send(Hello(PROTOCOL_VERSION, session, name, python, os.getpid(), resume, probe))
+        self._send(Hello(PROTOCOL_VERSION, session, name, python, os.getpid(), resume, probe, claims))
         looked = time.monotonic()
         try:
             while self._stays():

@@ -27,12 +27,14 @@ class Greeting(NamedTuple):
         name: the client, for people.
         resume: the session was connected before.
         probe: a loan for the pool to try, whether it can read what this process lends; empty if it lends nothing.
+        claims: another process takes over what is left of the session.
     """
 
     session: str
     name: str
     resume: bool = False
     probe: bytes = b""
+    claims: bool = False
 
 
 class Listener(Protocol):

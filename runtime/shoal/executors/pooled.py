@@ -65,6 +65,9 @@ _INLINE_CAPTURES = 4096
 _AHEAD: Any = object()
 """In the place of inputs: those that are there by the time that the message is made, and references for the others."""
 
+_PACKING = 5.0
+"""Seconds that values may take to be packed at the end, of tasks that the pool is to keep."""
+
 _PLENTY = 8
 """Outstanding attempts for each worker from which on messages are gathered rather than sent at once."""
 
@@ -86,6 +89,11 @@ class PoolExecutor(Recovery):
         self._slots = (spec.max_workers_per_node or len(os.sched_getaffinity(0))) * max(1, spec.provider.init_blocks)
         self._node = NodeSize()
         self._packing = JobThread(f"shoal-packing-{spec.label}")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether its pool goes on when the session ends."""
+        return self._pool is None and self.connection.kind == "lasting"
 
     # ------------------------------------------------------------------ Executor
 
@@ -132,7 +140,7 @@ class PoolExecutor(Recovery):
 
     def launch_ahead(self, attempt: Attempt) -> bool:
         """Send an attempt to wait in the pool for values that are made there: they need not come here first."""
-        if self._pool is None or self._over is not None or not may_go_ahead(attempt.inputs):
+        if self._over is not None or not may_go_ahead(attempt.inputs):
             return False
         with self._turn:
             self._ahead[attempt.tid, attempt.attempt] = attempt
@@ -167,6 +175,12 @@ class PoolExecutor(Recovery):
     def outstanding(self) -> int:
         """How many attempts have not ended."""
         return len(self._outstanding)
+
+    def there(self) -> int:
+        """How many attempts its pool has, or is about to get, those included that wait there for their inputs."""
+        return len(
+            self._outstanding.keys() | {key for key, attempt in list(self._ahead.items()) if attempt is not None}
+        )
 
     def usable(self) -> bool:
         """Until its pool is gone."""
@@ -220,7 +234,7 @@ class PoolExecutor(Recovery):
         with self._turn:
             self._closed = True
             link = self._link
-        self._packing.close(0.0)
+        self._packing.close(_PACKING if self.keep_on_close else 0.0)
         told = link.close(Shutdown("the session ended") if self._pool is not None else Goodbye(self.keep_on_close))
         if self._pool is not None:
             self._pool.close(10.0 if told else 0.0)
@@ -347,10 +361,12 @@ class PoolExecutor(Recovery):
         self._sink.reported(self.label, message.text)
 
     def blobs(self, digests: list[bytes]) -> list[Blob]:
-        """Blobs that the pool has forgotten: those of outstanding attempts are all still here."""
+        """Blobs that the pool has forgotten: those of the attempts that it has are all still here."""
         wanted = set(digests)
         found: dict[bytes, Blob] = {}
-        for attempt in list(self._outstanding.values()):
+        for attempt in [*list(self._outstanding.values()), *list(self._ahead.values())]:
+            if attempt is None:
+                continue
             snapshot = attempt.prepared.snapshot
             for digest, blob in ((snapshot.code, snapshot.code_blob), (snapshot.captures, snapshot.captures_blob)):
                 if digest in wanted:

@@ -66,13 +66,21 @@ class Recovery(ABC):
         """The pool was connected before: what it does not have of ours never came there, unless it remembers nothing."""
         doubtful, self._doubtful = self._doubtful, set()
         doubtful.difference_update((task.tid, task.attempt) for task in message.tasks)
-        unwanted = [(0, t.tid, t.attempt) for t in message.tasks if (t.tid, t.attempt) not in self._outstanding]
+        with self._turn:
+            wanted = self._outstanding.keys() | self._ahead.keys()
+        unwanted = [(0, t.tid, t.attempt) for t in message.tasks if (t.tid, t.attempt) not in wanted]
         if unwanted:  # cancelled while the pool was away
             self._link.order(Cancel(unwanted))
         if not message.known:
             error = PoolLost(self.connection.name, "it was started again, and does not remember this session")
-            self._lose(doubtful.difference(self._unsent), error)
+            begun = doubtful.difference(self._unsent)
+            with self._turn:
+                self._spoilt.update((key, error) for key in begun if self._ahead.get(key) is not None)
+            self._lose(begun, error)
         with self._turn:
+            for key in doubtful:  # what never arrived, or came back: it is sent when its values are here
+                if self._ahead.get(key) is not None:
+                    del self._ahead[key]
             self._put([a for key in doubtful if (a := self._outstanding.get(key)) and key not in self._in_packing])
 
     def lost(self, error: ShoalError) -> None:
@@ -149,11 +157,11 @@ class Recovery(ABC):
         found = wait_for_return(self.connection, lambda: self._closed)
         if found is None:
             return False
-        self._unsent = {(a.tid, a.attempt) for a, _ in self._link.unsent()}
         with self._turn:
+            self._unsent = {(a.tid, a.attempt) for a, _ in self._link.unsent()}
             self.connection = found
             self._link = self._dial(resume=True)
-            self._doubtful = set(self._outstanding)
+            self._doubtful = {*self._outstanding, *self._ahead}
             if not self._closed:
                 self._link.start()
         self._stands.set()

@@ -9,9 +9,10 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from shoal.callbacks import call_back
-from shoal.errors import DependencyError, JoinError, SessionError
+from shoal.errors import DependencyError, JoinError, SessionError, SessionLost
 from shoal.futures.owner import Owner
 from shoal.futures.shown import as_card
+from shoal.futures.stopping import interrupts
 from shoal.futures.waking import Bell, LoopWaker, Waker
 from shoal.outcome import Failure, Held, JoinFailed, Outcome, Packed, Raised, Skipped, Value, in_one_line
 
@@ -115,7 +116,7 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         if isinstance(self._outcome, Skipped):
             return "skipped"
         if isinstance(self._outcome, Raised) and isinstance(self._outcome.error, SessionError):
-            return "cancelled"
+            return "failed" if isinstance(self._outcome.error, SessionLost) else "cancelled"
         return "done" if isinstance(self._outcome, Value) else "failed"
 
     def result(self, timeout: float | None = None) -> T:
@@ -191,7 +192,10 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
                     self._callbacks = []
                 self._callbacks.append(fn)
                 return
-        call_back(fn, self)
+        if isinstance(fn, Waker):
+            fn(self)
+        else:
+            call_back(fn, self)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Await the value from any event loop; cancelling the awaiting task cancels this one."""
@@ -201,10 +205,12 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
             loop = asyncio.get_running_loop()
             bell: asyncio.Future[None] = loop.create_future()
             self.add_done_callback(LoopWaker(loop, bell))
+            interrupts().awaits()
             try:
                 yield from bell.__await__()
-            except asyncio.CancelledError:
-                self.cancel()
+            except asyncio.CancelledError as error:
+                if not interrupts().stopped_await(error, lambda: int(self.cancel()), self.describe()):
+                    self.cancel()
                 raise
         return self.result()
 
@@ -329,6 +335,9 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
             self._callbacks.append(bell)
         try:
             bell.wait(timeout)
+        except KeyboardInterrupt as error:
+            interrupts().stopped(error, lambda: int(self.cancel()), self.describe())
+            raise
         finally:
             self._forget(bell)
         if not self.done():

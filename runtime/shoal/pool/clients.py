@@ -6,9 +6,10 @@ import os
 import select
 import sys
 import time
+from contextlib import suppress
 
 from shoal.arena import Library
-from shoal.dispatch.events import BlobArrived, ClientJoined, ClientLeft, Event, TasksSubmitted
+from shoal.dispatch.events import BlobArrived, ClientGoneForGood, ClientJoined, ClientLeft, Event, TasksSubmitted
 from shoal.dispatch.machine import Dispatcher
 from shoal.errors import LoanGone, ProtocolError
 from shoal.links import Door, PeerGone, Poll, UnixDoor
@@ -18,6 +19,7 @@ from shoal.wire.frames import Codec, Lent
 from shoal.wire.messages import (
     PROTOCOL_VERSION,
     Blob,
+    Goodbye,
     Hello,
     Message,
     NeedBlob,
@@ -85,8 +87,10 @@ class ClientSide:
         if sessions is None:
             return
         if kept is not None:
-            for results in sessions.resume(kept, message.name):
-                self.to_client(identity, results)
+            for news in sessions.resume(kept, message.name):
+                self.to_client(identity, news)
+            if message.claims:
+                self._events.append(ClientGoneForGood(number))
             missing = self.machine.missing(number)
             if missing:
                 self.to_client(identity, NeedBlob(missing))
@@ -113,7 +117,12 @@ class ClientSide:
         if other.pid != message.pid and not _has_ended(other):
             self.to_client(identity, Refused("session", f"{other.name} (pid {other.pid})", message.name))
             return False
-        self._unlink(other)  # it is gone, or the same process by another connection
+        self._unlink(
+            other
+        )  # it is gone, or the same process by another connection, whose other end is told if it is there
+        with suppress(PeerGone):
+            refused = Refused("session", f"{message.name} (pid {message.pid})", other.name)
+            self._client_door.send(other.identity, self._codec.encode(refused))
         return True
 
     def restore(self, events: list[Event]) -> None:
@@ -160,6 +169,10 @@ class ClientSide:
         elif peer not in self._leaving:
             self._leaving.append(peer)
 
+    def _farewell(self, peer: ClientPeer, message: Goodbye) -> None:
+        peer.for_good = True
+        self.drop_client(peer, message.keep)
+
     def _drop_gone(self) -> None:
         """The door has nothing more: what those who are gone sent has been taken in."""
         while self._leaving:
@@ -167,10 +180,13 @@ class ClientSide:
 
     def drop_client(self, peer: ClientPeer, keep: bool = True) -> None:
         """A client is gone. What it has waiting goes with it, unless the pool keeps sessions, and is to keep this one."""
+        for_good = peer.for_good or _has_ended(peer)
         if not self._unlink(peer):
             return
         if not keep or self.sessions is None or not self.sessions.away(peer.number, time.time()):
             self.end_session(peer.number)
+        elif for_good:
+            self._events.append(ClientGoneForGood(peer.number))
 
     def _unlink(self, peer: ClientPeer) -> bool:
         """Nothing comes from there any more; returns whether anything could."""

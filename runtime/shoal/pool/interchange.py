@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from shoal.arena import give_back
 from shoal.dispatch.events import (
     AttemptsEnded,
+    AttemptsEndedElsewhere,
     AttemptsReturned,
     AttemptsRunning,
     BlobsMissing,
@@ -144,7 +145,7 @@ class Interchange(ClientSide):
             Blob: self._blob,
             Cancel: self._cancel,
             Taken: self._taken,
-            Goodbye: lambda peer, m: self.drop_client(peer, m.keep),
+            Goodbye: self._farewell,
         }
         self._from_manager: dict[type[Any], Callable[[ManagerPeer, Any], None]] = {
             Results: self._ended,
@@ -315,6 +316,7 @@ class Interchange(ClientSide):
         clients: dict[int, list[Result]] = {}
         for result in results:
             clients.setdefault(result.client, []).append(result)
+        self._events.append(AttemptsEndedElsewhere(results))
         self._carry_out([ToClient(client, Results(own)) for client, own in clients.items()])
 
     def _returned(self, peer: ManagerPeer, message: Returned) -> None:
@@ -371,6 +373,8 @@ class Interchange(ClientSide):
         client = self.clients.get(message.client)
         if client is not None:
             self.to_client(client.identity, message)
+        elif self.sessions is not None:
+            self.sessions.heard(message)
 
     def _ask_for_stacks(self, identity: bytes, message: StacksRequest) -> None:
         """Ask the managers that are meant; where none is named, the pool's own stacks are part of the answer."""

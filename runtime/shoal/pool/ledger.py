@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from shoal.dispatch.ahead import Ahead
 from shoal.dispatch.events import Key
 from shoal.errors import ProtocolError
 from shoal.wire.frames import Codec
@@ -73,6 +74,12 @@ class _Back(msgspec.Struct, array_like=True, tag="back"):
     keys: list[Key]
 
 
+class _Refused(msgspec.Struct, array_like=True, tag="refused"):
+    """Attempts that went back to their client, for they lack values which are not being made here."""
+
+    keys: list[Key]
+
+
 class _Ended(msgspec.Struct, array_like=True, tag="ended"):
     """Results for a client, as the frames of a message."""
 
@@ -93,7 +100,7 @@ class _Gone(msgspec.Struct, array_like=True, tag="gone"):
     client: int
 
 
-_Record = _Opened | _Accepted | _Known | _Kept | _Sent | _Back | _Ended | _Taken | _Gone
+_Record = _Opened | _Accepted | _Known | _Kept | _Sent | _Back | _Refused | _Ended | _Taken | _Gone
 
 
 class Ledger:
@@ -139,6 +146,10 @@ class Ledger:
     def back(self, keys: list[Key]) -> None:
         """Attempts came back that had not begun."""
         self._pending.append(_Back(keys))
+
+    def refused(self, keys: list[Key]) -> None:
+        """Attempts go back to their client, to be sent again with their values."""
+        self._pending.append(_Refused(keys))
 
     def ended(self, client: int, results: list[Result]) -> None:
         """Results are about to be sent."""
@@ -233,6 +244,8 @@ class Past:
         self.blobs: dict[bytes, bytes] = {}
         self.sent: dict[Key, int] = {}
         """Attempts without an outcome that may have begun, each with the process of the manager that it was sent to."""
+        self._ahead = Ahead()
+        """Tasks that wait for values which others make: these are filled in as they come."""
         self._codec = Codec()
 
     def take_in(self, record: _Record) -> None:
@@ -250,8 +263,15 @@ class Past:
             case _Back(keys):
                 for key in keys:
                     self.sent.pop(key, None)
+            case _Refused(keys):
+                for key in keys:
+                    self._ahead.drop(key)
+                    if key[0] in self.sessions:
+                        self.sessions[key[0]].tasks.pop(key, None)
+                        self.sessions[key[0]].labels.pop(key, None)
             case _Gone(client):
                 self.sessions.pop(client, None)
+                self._ahead.leave(client)
                 self.sent = {key: manager for key, manager in self.sent.items() if key[0] != client}
             case _Accepted(client, frames):
                 self._accepted(client, self._codec.decode(frames))
@@ -266,6 +286,8 @@ class Past:
             for task in message.tasks:
                 key = (client, task.tid, task.attempt)
                 past.tasks[key], past.labels[key] = task, task.label
+                if any(item.payload is None for item in task.inputs):
+                    self._ahead.hold(key, task)
 
     def _ended(self, client: int, message: Message) -> None:
         past = self.sessions.get(client)
@@ -275,6 +297,9 @@ class Past:
                 key = (client, result.tid, result.attempt)
                 past.tasks.pop(key, None)
                 self.sent.pop(key, None)
+                self._ahead.drop(key)
+                if result.failure is None:
+                    self._ahead.made(client, result.tid, result.values, {index for index, _ in result.flaws})
 
     def _taken(self, client: int, count: int) -> None:
         past = self.sessions.get(client)

@@ -20,6 +20,7 @@ class ClientPeer(msgspec.Struct):
         pid: its process.
         pidfd: watches that process; -1 where it cannot be watched.
         gone: it has ended, or closed its connection; what it sent before may still be on its way in.
+        for_good: nobody will come again as this client, only to claim what it has.
     """
 
     number: int
@@ -29,6 +30,7 @@ class ClientPeer(msgspec.Struct):
     pid: int
     pidfd: int = -1
     gone: bool = False
+    for_good: bool = False
 
 
 class ManagerPeer(msgspec.Struct):

@@ -13,9 +13,24 @@ from shoal.dispatch.machine import Dispatcher
 from shoal.dispatch.states import AttemptState
 from shoal.errors import ResultDropped
 from shoal.pool.ledger import Ledger, Past
+from shoal.pool.unread import Unread
 from shoal.resources import as_text
 from shoal.serialize import pack_failure
-from shoal.wire.messages import Blob, Held, HeldTask, Result, Results, SessionStatus, Task, Tasks
+from shoal.wire.messages import (
+    Blob,
+    Held,
+    HeldTask,
+    Message,
+    Output,
+    Result,
+    Results,
+    Returned,
+    Running,
+    RunningAttempt,
+    SessionStatus,
+    Task,
+    Tasks,
+)
 
 __all__ = ["Bounds", "Kept", "Sessions"]
 
@@ -58,6 +73,8 @@ class Kept:
         self.batches: deque[_Batch] = deque()
         self.taken = 0
         """How many of the messages that were sent to the client as it is connected now it has taken."""
+        self.running: dict[tuple[int, int], RunningAttempt] = {}
+        """Of those that have been running for a moment, what its client was told."""
         self.away_since: float | None = None
 
     @property
@@ -86,6 +103,8 @@ class Sessions:
         self.limbo: dict[Key, tuple[Task, int]] = {}
         """Attempts that may have begun in the process before, and of which nothing has been heard since; each with the process
         of the manager that it was sent to."""
+        machine.elsewhere = self.limbo.keys()
+        self._unread = Unread()
 
     # ------------------------------------------------------------------ clients
 
@@ -98,10 +117,19 @@ class Sessions:
         self._add(Kept(client, session, name))
         self._ledger.opened(client, session, name)
 
-    def resume(self, kept: Kept, name: str) -> list[Results]:
+    def resume(self, kept: Kept, name: str) -> list[Message]:
         """Its client is there (again); returns what has to be sent to it."""
         kept.name, kept.away_since, kept.taken = name, None, 0
-        return [Results(batch.results) for batch in kept.batches]
+        news: list[Message] = []
+        if kept.running:
+            news.append(Running(list(kept.running.values())))
+        return [*news, *self._unread.take(kept.client), *(Results(batch.results) for batch in kept.batches)]
+
+    def heard(self, output: Output) -> None:
+        """A task has printed, and its client is not connected."""
+        kept = self._kept.get(output.client)
+        if kept is not None and (output.client, output.tid, output.attempt) in kept.labels:
+            self._unread.add(output)
 
     def away(self, client: int, now: float) -> bool:
         """Its client has left, and may come again; returns whether there is anything to be kept."""
@@ -114,6 +142,7 @@ class Sessions:
     def end(self, client: int) -> None:
         """A session is over."""
         kept = self._kept.pop(client, None)
+        self._unread.take(client)
         for key in [key for key in self.limbo if key[0] == client]:
             del self.limbo[key]
         if kept is not None:
@@ -124,10 +153,10 @@ class Sessions:
         """What there is of a session."""
         if kept is None:
             return Held(False, [])
-        attempts, tasks = self._machine.attempts, []
+        attempts, ahead, tasks = self._machine.attempts, self._machine.ahead, []
         for key, label in kept.labels.items():
             attempt = attempts.get(key)
-            state = "sent" if key in self.limbo else "done"
+            state = "sent" if key in self.limbo else "waiting" if key in ahead else "done"
             if attempt is not None:
                 state = _STATES.get(attempt.state, "waiting")
             tasks.append(HeldTask(key[1], key[2], label, state))
@@ -167,6 +196,10 @@ class Sessions:
                 self._ledger.sent(self._pid_of(command.manager), [(t.client, t.tid, t.attempt) for t in message.tasks])
             elif type(message) is Results:
                 self._keep(command.client, message.results)
+            elif type(message) is Running:
+                self._note_running(command.client, message)
+            elif type(message) is Returned:
+                self._refuse(command.client, message.attempts)
         self._ledger.flush()
 
     def taken(self, client: int, count: int) -> None:
@@ -209,7 +242,7 @@ class Sessions:
         """The sessions whose clients are away."""
         absent = {client: kept for client, kept in self._kept.items() if kept.away_since is not None}
         unfinished = dict.fromkeys(absent, 0)
-        for key in (*self._machine.attempts, *self.limbo) if absent else ():
+        for key in (*self._machine.attempts, *self.limbo, *self._machine.ahead.keys()) if absent else ():
             if key[0] in unfinished:
                 unfinished[key[0]] += 1
         return [
@@ -252,7 +285,7 @@ class Sessions:
                     self.limbo[key] = (task, past.sent[key])
             waiting = [task for key, task in was.tasks.items() if key not in begun]
             if waiting:
-                events.append(TasksSubmitted(client, waiting))
+                events.append(TasksSubmitted(client, waiting, restored=True))
         self._tell_again(past)
         return events
 
@@ -267,13 +300,32 @@ class Sessions:
         if kept is not None:
             kept.batches.append(self._batch(results))
             self._ledger.ended(client, results)
+            if kept.running:
+                for result in results:
+                    kept.running.pop((result.tid, result.attempt), None)
+
+    def _note_running(self, client: int, message: Running) -> None:
+        """Who takes over the session is to know it, too."""
+        kept = self._kept.get(client)
+        if kept is not None:
+            kept.running.update(((item.tid, item.attempt), item) for item in message.attempts)
+
+    def _refuse(self, client: int, keys: list[Key]) -> None:
+        """Attempts go back to their client; it will send them again."""
+        kept = self._kept.get(client)
+        if kept is not None:
+            for key in keys:
+                kept.labels.pop(key, None)
+            self._ledger.refused(keys)
 
     def _batch(self, results: list[Result]) -> _Batch:
         size = sum(200 + sum(payload.nbytes() for payload in result.values) for result in results)
         return _Batch(results, size, self._now)
 
     def _about(self, kept: Kept) -> str:
-        unfinished = sum(1 for key in kept.labels if key in self._machine.attempts or key in self.limbo)
+        machine = self._machine
+        alive = [key for key in kept.labels if key in machine.attempts or key in self.limbo or key in machine.ahead]
+        unfinished = len(alive)
         done = len(kept.labels) - unfinished
         return f"the session of {kept.name} ({done} results, {as_text(kept.nbytes)}; {unfinished} unfinished tasks)"
 
@@ -323,6 +375,7 @@ class Sessions:
         if past is None:
             found = [a.task for a in machine.attempts.values() if a.key[0] in tasks]
             found += [task for task, _ in self.limbo.values()]
+            found += [task for task in machine.ahead.tasks() if task.client in tasks]
         else:
             found = [task for was in past.sessions.values() for task in was.tasks.values()]
         for task in found:

@@ -137,8 +137,11 @@ class LogReader:
         self._offset = 0
         self._decoder = msgspec.msgpack.Decoder(list[Event])
 
-    def read(self) -> list[Event]:
+    def read(self, most: int = -1) -> list[Event]:
         """The events that were written since the last call.
+
+        Args:
+            most: bytes to read, at most; -1 for all.
 
         Raises:
             LogDamaged: the file is no log, or a whole frame of it does not decode.
@@ -146,7 +149,7 @@ class LogReader:
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
-                data = file.read()
+                data = file.read(most)
         except FileNotFoundError:
             return []
         position = 0

@@ -62,7 +62,7 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
 _Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -256,6 +256,7 @@ class Hello(msgspec.Struct, array_like=True, tag="hello"):
         pid: the client's process.
         resume: the session was connected to this pool before: it is to say what it holds of it (:class:`Held`).
         probe: a loan of shared memory, for the pool to try (see :mod:`shoal.arena`); empty if the client lends none.
+        claims: it is not the session's own process, which is gone for good: it only takes results.
     """
 
     protocol: int
@@ -265,6 +266,7 @@ class Hello(msgspec.Struct, array_like=True, tag="hello"):
     pid: _Count
     resume: bool = False
     probe: bytes = b""
+    claims: bool = False
 
 
 class Tasks(msgspec.Struct, array_like=True, tag="tasks"):

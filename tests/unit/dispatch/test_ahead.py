@@ -12,6 +12,7 @@ from shoal.dispatch.events import (
     AttemptsEnded,
     BlobArrived,
     CancelRequested,
+    ClientGoneForGood,
     ClientJoined,
     ClientLeft,
     ManagerHeard,
@@ -58,9 +59,11 @@ class World:
     def submit(self, *tasks: Task) -> None:
         self(TasksSubmitted(1, list(tasks)))
 
-    def end(self, tid: int, *values: bytes, failure: Failure | None = None) -> None:
+    def end(self, tid: int, *values: bytes, failure: Failure | None = None, flaws: tuple[int, ...] = ()) -> None:
         sent = self.sent.pop(tid)
-        self(AttemptsEnded(1, [Result(1, tid, sent.attempt, [Payload(v) for v in values], failure, "w", 1.0, 2.0)]))
+        result = Result(1, tid, sent.attempt, [Payload(v) for v in values], failure, "w", 1.0, 2.0)
+        result.flaws = [(index, Failure("ValueError", "no")) for index in flaws]
+        self(AttemptsEnded(1, [result]))
 
 
 @pytest.fixture
@@ -110,6 +113,27 @@ def test_it_waits_for_another_attempt_of_a_task_that_failed(world: World) -> Non
     world.submit(task(0, attempt=2))
     world.end(0, b"made")
     assert set(world.sent) == {1}
+
+
+def test_outputs_of_a_flawed_task_are_asked_back(world: World) -> None:
+    """Its client decides whether it is tried again; what took a good one runs then with its value, and is waited for itself."""
+    world.submit(task(0), task(1, (0, 1)), task(2, (0, 0)), task(3, (1, 0)))
+    world.end(0, b"", b"good", flaws=(0,))
+    assert sorted(world.returned) == [1, 2]
+    world.submit(task(1, (0, 1), given=(0,)))
+    world.end(1, b"made")
+    assert set(world.sent) == {3}
+
+
+def test_good_outputs_of_a_flawed_task_are_used_when_nobody_decides(world: World) -> None:
+    """Its client is gone for good: what takes the others fails by name."""
+    world.submit(task(0), task(1, (0, 1)), task(2, (0, 0)), task(3, (2, 0), (0, 1)))
+    world(ClientGoneForGood(1))
+    world.end(0, b"", b"good", flaws=(0,))
+    assert {i.payload.head for i in world.sent[1].inputs if i.payload} == {b"good"}
+    failures = [world.results[tid].failure for tid in (2, 3)]
+    assert all(f is not None and f.type_name.endswith("DependencyError") for f in failures)
+    assert not len(world.machine.ahead)
 
 
 def test_it_can_be_cancelled_while_it_waits(world: World) -> None:

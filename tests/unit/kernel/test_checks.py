@@ -66,7 +66,7 @@ def test_a_hidden_change_fails_before_anything_comes_back() -> None:
 def test_several_changes_are_told_at_once() -> None:
     """All names, all lines."""
     checks = Checks(lines={"x": (3, 4), "y": (4,)})
-    with pytest.raises(HiddenMutation, match=r"'x' and 'y' were changed by code that lines 3 and 4 calls.*-o x,y "):
+    with pytest.raises(HiddenMutation, match=r"'x' and 'y' were changed by code that lines 3 and 4 call, .*-o x,y "):
         run("helper(x)\nhelper(y)", checks=checks, helper=push, x=[], y=[])
 
 
@@ -122,7 +122,7 @@ def test_what_is_plainly_read_is_not_looked_at() -> None:
 
 def test_a_method_is_known_by_its_name_if_its_object_is_known() -> None:
     """What a known method is given is not looked at, what a method of the user's own is given is."""
-    pair = Checks(plain=frozenset({"m", "x"}), trusts=(("m", "x"),))
+    pair = Checks(plain=frozenset({"m", "x"}), trusts=(("m", "x", "library"),))
     run("x.append(1)", checks=pair, m=np, x=[])
     with pytest.raises(HiddenMutation, match="'x'"):
         run("x.append(1)", checks=pair, m=types.ModuleType("mine"), x=[])

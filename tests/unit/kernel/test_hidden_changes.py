@@ -230,15 +230,48 @@ def test_nor_among_futures(cells: list[tuple[bool, str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Kept.held.append(1)", "Kept().add()", "class Kept:\n    held = []\nKept.held.append(1)"]
+    "text",
+    [
+        "Kept.held.append(1)",
+        "Kept().add()",
+        "kept.add()",
+        "[kept][0].add()",
+        "class Kept:\n    held = []\n    def add(self): self.held.append(1)\nKept().add()",
+        "class Kept:\n    held, made = [], 0\n    def __init__(self): type(self).made += 1\nKept()",
+    ],
 )
 def test_what_a_class_keeps_is_not_lost_in_silence(text: str) -> None:
     """A class of the notebook, or of the cell itself."""
     tasks = Notebook()
-    exec("class Kept:\n    held = []\n    def add(self):\n        self.held.append(1)", tasks.home)
+    exec("class Kept:\n    held = []\n    def add(self):\n        self.held.append(1)\nkept = Kept()", tasks.home)
     with pytest.raises(HiddenMutation, match="'Kept'"):
         tasks.task(text)
-    tasks.task("Kept.held[0:0]\nKept()")
+    tasks.task("Kept.held[0:0]\nKept.__name__")
+
+
+def test_a_class_that_the_cell_changes_by_name_comes_back() -> None:
+    """It is made on the worker alone, if the cell makes it: the notebook gets it with what it holds."""
+    tasks = Notebook()
+    tasks.task("class Own:\n    held = []\nOwn.held.append(1)\nOwn.more = 2")
+    assert (tasks.home["Own"].held, tasks.home["Own"].more) == ([1], 2)
+    with pytest.raises(CellError, match="the class 'Own'"):
+        tasks.task("Own.more = 3")
+
+
+@pytest.mark.parametrize("text", ["step()", "bare()", "bare.calls = 1"])
+def test_what_a_function_keeps_is_not_lost_in_silence(text: str) -> None:
+    """Also a number, in a closure or as an attribute; with its name in ``-o``, the function comes back with it."""
+    tasks = Notebook()
+    exec(
+        "def maker():\n    n = 0\n    def step():\n        nonlocal n\n        n += 1\n        return n\n    return step\n"
+        "step = maker()\ndef bare():\n    bare.calls += 1\n    return bare.calls\nbare.calls = 0",
+        tasks.home,
+    )
+    with pytest.raises(HiddenMutation) as caught:
+        tasks.task(text)
+    tasks.task(text, f"-o {','.join(caught.value.write)}")
+    name = text.partition("(")[0].partition(".")[0]
+    assert tasks.home[name]() == 2
 
 
 def test_a_change_in_an_object_that_holds_many_is_seen() -> None:

@@ -175,8 +175,8 @@ def test_cell(cell: str, expected: dict[str, str]) -> None:
     ("cell", "kind", "text"),
     [
         ("from m import *", "star import", "m"),
-        ("a = 1\nexec('b = a')", "reflection", "exec"),
-        ("globals()['x'] = 1", "reflection", "globals"),
+        ("a = 1\nexec('b = a')", "reflection", "exec()"),
+        ("globals()['x'] = 1", "reflection", "globals()"),
         ("get_ipython().run_line_magic('time', '')", "magic", "get_ipython"),
     ],
 )

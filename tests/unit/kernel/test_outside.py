@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 import shoal
 from shoal_kernel.autotask import is_trivial
@@ -20,7 +21,7 @@ from shoal_kernel.outside import Effect, outside
 
 NOTEBOOK: dict[str, Any] = {
     "os": os, "random": random, "shutil": shutil, "subprocess": ModuleType("subprocess"), "time": time, "np": np, "shoal": shoal,
-    "Path": pathlib.Path, "shuffle": random.shuffle, "items": [1], "rng": np.random.default_rng(1),
+    "Path": pathlib.Path, "shuffle": random.shuffle, "rand": np.random.rand, "train_test_split": train_test_split, "items": [1], "rng": np.random.default_rng(1),
 }  # fmt: skip
 
 
@@ -66,6 +67,9 @@ def test_what_writes_comes_after_all_before_it(cell: str) -> None:
         ("v = random.random()", "draws from the random numbers of the module random"),
         ("v = np.random.rand(3)", "draws from the random numbers of the module numpy"),
         ("shuffle(items)", "draws from the random numbers of the module random"),
+        ("from random import choice\nv = choice(items)", "draws from the random numbers of the module random"),
+        ("rand(3)", "draws from the random numbers of the module numpy"),
+        ("print(dir())", "asks for the names of the notebook"),
         ("input('a')", "asks the keyboard"),
         ("breakpoint()", "stops in the debugger"),
         ("shoal.load()", "makes tasks itself"),
@@ -93,6 +97,10 @@ def test_what_stays_in_the_kernel(cell: str, what: str) -> None:
         "rng.random()",
         "r = random.Random(1)",
         "g = np.random.default_rng(1)",
+        "import sys\nsys.stdout.write('a')\nsys.stderr.flush()",
+        "dir(items)",
+        "train_test_split(items)",
+        "table.sample(3)",
         "np.mean([1])",
         "os.path.join('a', 'b')",
         "os.getcwd()",
@@ -113,8 +121,31 @@ def test_what_only_sets_up_modules_is_told_apart() -> None:
     assert (alone.sets, mixed.sets, mixed.line) == (True, False, 2)
 
 
+@pytest.mark.parametrize(
+    ("cell", "draws"),
+    [
+        ("train_test_split(items)", True),
+        ("train_test_split(items, random_state=1)", False),
+        ("table.sample(3)", True),
+        ("table.sample(3, random_state=1)", False),
+        ("from sklearn.linear_model import SGDRegressor\nSGDRegressor()", True),
+        ("from sklearn.linear_model import LinearRegression\nLinearRegression()", False),
+    ],
+)
+def test_who_draws_in_secret_counts_once_the_notebook_has_seeded(cell: str, draws: bool) -> None:
+    """A library that is given no ``random_state`` takes the numbers of numpy's own generator."""
+    from sklearn import linear_model
+
+    assert linear_model
+    found = outside(parse(cell), [], NOTEBOOK, True)
+    assert (found is not None and "without a random_state" in found.what) is draws
+
+
 def test_functions_that_the_cell_calls_count() -> None:
     """What their text does, the cell does."""
+    drawn = effect("roll(5)", "def roll(n):\n    return [random.random() for _ in range(n)]")
+    assert drawn is not None
+    assert drawn.what == "calls a function that draws from the random numbers of the module random"
     found = effect("store(1)", "def store(v):\n    open('a', 'w').write(v)")
     assert found is not None
     assert (found.line, found.what, found.waits) == (0, "calls a function that opens a file to write", True)

@@ -28,8 +28,11 @@ class Comm:
     def send(self, data: Any, buffers: list[bytes]) -> None:
         self.sent.append((data, buffers))
 
-    def say(self, kind: str) -> None:
-        self.hear({"content": {"data": {"kind": kind}}})
+    def say(self, kind: str, **more: Any) -> None:
+        self.hear({"header": {"session": "s"}, "content": {"data": {"kind": kind, **more}}})
+
+    def got(self, kind: str) -> list[Any]:
+        return [data for data, _ in self.sent if data["kind"] == kind]
 
 
 class Desk:
@@ -38,7 +41,8 @@ class Desk:
     def __init__(self) -> None:
         self.now = 0.0
         self.looks = 0
-        self.pages = Pages(self.look, lambda: self.now)
+        self.asked: list[Any] = []
+        self.pages = Pages(self.look, lambda: self.now, lambda comm, data: self.asked.append((comm, data["kind"])))
 
     def look(self) -> None:
         self.looks += 1
@@ -46,6 +50,11 @@ class Desk:
     def open(self) -> Comm:
         comm = Comm()
         self.pages.opened(comm, {})
+        return comm
+
+    def open_cells(self, session: str, *cells: str) -> Comm:
+        comm = Comm()
+        self.pages.opened(comm, {"header": {"session": session}, "content": {"data": {"cells": list(cells)}}})
         return comm
 
 
@@ -85,6 +94,51 @@ def test_a_silent_page_is_gone_until_it_speaks(desk: Desk) -> None:
     comm.say("here")
     assert desk.pages.watching()
     assert desk.looks == 2
+
+
+def test_a_page_that_shows_cells_gets_answers_alone(desk: Desk) -> None:
+    """It gets nothing of the graph before it looks, and nothing after it has left; what it asks is handed on."""
+    comm = desk.open_cells("s", "a")
+    assert desk.asked == [(comm, "cells")]
+    assert not desk.pages.watching()
+    desk.pages.send(Message({"kind": "full"}, []))
+    comm.say("look")
+    assert desk.looks == 1
+    desk.pages.send(Message({"kind": "full"}, []))
+    comm.say("leave")
+    desk.pages.send(Message({"kind": "full"}, []))
+    assert len(comm.got("full")) == 1
+    comm.say("want", cells=["a"])
+    assert desk.asked[-1] == (comm, "want")
+
+
+def test_pages_that_show_cells_know_each_other(desk: Desk) -> None:
+    """Each is told the sessions of all; one that does not answer when another one opens is gone."""
+    first = desk.open_cells("s", "a")
+    desk.now = 1.0
+    second = desk.open_cells("two", "a")
+    assert first.got("who") != []
+    assert first.got("pages")[-1] == second.got("pages")[-1] == {"kind": "pages", "sessions": ["s", "two"]}
+    desk.pages.drop_before(1.0)
+    assert second.got("pages")[-1]["sessions"] == ["two"]
+    first.say("me", cells=["a"])  # it was only slow
+    assert second.got("pages")[-1]["sessions"] == ["two", "s"]
+    first.close({})
+    assert second.got("pages")[-1]["sessions"] == ["two"]
+
+
+def test_who_shows_a_cell(desk: Desk) -> None:
+    """A page that told its cells a moment ago is believed; later it is asked, and silence is a no."""
+    assert not desk.pages.shows("a", 0.0)
+    assert not desk.pages.shows("a", 1e9), "nobody was there a moment ago"
+    comm = desk.open_cells("s", "a", "b")
+    assert desk.pages.shows("b", 0.0)
+    assert not desk.pages.shows("c", 0.0)
+    desk.now = 60.0
+    assert not desk.pages.shows("b", 0.0)
+    comm.say("me", cells=["b"])
+    assert desk.pages.shows("b", 0.0)
+    assert not desk.pages.shows("a", 0.0)
 
 
 def test_replies_are_not_routed_to_the_busy_shell() -> None:

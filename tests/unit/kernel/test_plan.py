@@ -125,7 +125,7 @@ def test_options_override() -> None:
         ("b = 1", "-i nowhere", "-i nowhere"),
         ("b = 1", "-o nowhere", "does not write 'nowhere'"),
         ("from math import *", "", "line 2 imports"),
-        ("b = eval('a')", "", r"calls eval\(\)"),
+        ("b = eval('a')", "", r"has eval\(\)"),
         ("get_ipython().run_line_magic('cd', '')", "", "line 2 has a magic"),
         ("Kind.x = 1", "", "class 'Kind'"),
     ],

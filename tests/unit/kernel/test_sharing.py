@@ -141,7 +141,7 @@ CASES: list[tuple[str, str, str]] = [
     ("def f():\n    z = x\n    z.append(1)\nf()", "x", ""),
     ("def f(): return x\nf().append(1)", "x", ""),
     ("def f(v): v.append(1)\nf(x)", "x", ""),
-    ("class A: v = x\nA.v.append(1)", "x", ""),
+    ("class A: v = x\nA.v.append(1)", "x", "A"),
     ("z = {}\nz['k'] = x\nz['k'].append(1)", "x", "z"),
     ("z = []\nz.append(x)\nhelper(z)", "x", "z"),
     ("with x: pass", "x", ""),

@@ -1,0 +1,45 @@
+"""What stands below the traceback of a cell that failed: the values that it read, its attempts, and what to do now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoal.futures import ValueFuture
+from shoal.outcome import Failure, Raised
+from shoal.session import Session
+from shoal_kernel.feed import reading
+from shoal_kernel.here import read_text, told_way
+from shoal_kernel.stripdata import memory_to_try
+
+__all__ = ["advice"]
+
+_MOST = 5
+"""Attempts that are told."""
+
+
+def advice(session: Session, future: ValueFuture[Any]) -> list[str]:
+    """Some lines for people; none if the task did not fail itself.
+
+    Args:
+        session: the task's.
+        future: of the task, which is over.
+    """
+    outcome, tid = future.outcome, future.tid
+    if not isinstance(outcome, Failure | Raised):
+        return []
+    with reading(session) as view:
+        attempts = [each for each in view.record(tid).attempts if each.worker]
+    lines = []
+    if read := read_text(session.run_id, tid):
+        lines.append(f"It read {read}.")
+    if len(attempts) == 1:
+        lines.append(f"It ran on {attempts[0].worker}.")
+    elif attempts:
+        lines.append(f"It failed {len(attempts)} times:")
+        lines += [f"  {str(each).splitlines()[0]}" for each in attempts[-_MOST:]]
+    ways = [way] if (way := told_way(session.run_id, tid)) else []
+    if memory := memory_to_try(outcome):
+        ways.append(f'%retry {tid} --memory "{memory}" gives it more memory')
+    if ways:
+        lines.append("; ".join(ways) + ".")
+    return ["", *lines] if lines else []

@@ -1,0 +1,25 @@
+import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import { MIME_TYPE } from './data';
+import { CellDoor } from './door';
+import { TaskLine } from './line';
+
+/** Before HTML, which is for front ends without this extension. */
+const RANK = -20;
+
+/** Make the notebooks of a tracker show task cells: their lines with buttons, and their output after a reload. */
+export function showTaskCells(tracker: INotebookTracker, trans: TranslationBundle): void {
+  const doors = new WeakMap<NotebookPanel['context'], CellDoor>(); // several views of a notebook share its outputs
+  const add = (panel: NotebookPanel): void => {
+    panel.content.rendermime.addFactory(
+      { safe: true, mimeTypes: [MIME_TYPE], createRenderer: () => new TaskLine(panel, trans) },
+      RANK
+    );
+    const door = doors.get(panel.context) ?? new CellDoor(panel.context);
+    doors.set(panel.context, door);
+    door.add(panel);
+  };
+  tracker.forEach(add);
+  tracker.widgetAdded.connect((_, panel) => add(panel));
+}
