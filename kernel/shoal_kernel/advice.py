@@ -33,7 +33,8 @@ def advice(session: Session, future: ValueFuture[Any]) -> list[str]:
     if read := read_text(session.run_id, tid):
         lines.append(f"It read {read}.")
     if len(attempts) == 1:
-        lines.append(f"It ran on {attempts[0].worker}.")
+        worker = attempts[0].worker
+        lines.append(f"It ran on {'a thread of the kernel' if '/shoal-session-' in worker else worker}.")
     elif attempts:
         lines.append(f"It failed {len(attempts)} times:")
         lines += [f"  {str(each).splitlines()[0]}" for each in attempts[-_MOST:]]

@@ -12,7 +12,7 @@ import msgspec
 
 from shoal.config import current
 from shoal.containers import find_futures
-from shoal.errors import CellError, NotPicklable, UnknownExecutor
+from shoal.errors import CellError, ConfigurationError, NotPicklable, UnknownExecutor
 from shoal.events import CellRef
 from shoal.files import File
 from shoal.futures import DataFuture, TaskFuture
@@ -20,13 +20,13 @@ from shoal.node.bash import bash_function
 from shoal.node.special import PLAN, Plan
 from shoal.serialize import FunctionImage
 from shoal.session import Session
-from shoal_kernel.cells import own_names, refused_executor
+from shoal_kernel.cells import own_names, refused_executor, refused_needs
 from shoal_kernel.endings import Ending, tell_when_over
 from shoal_kernel.here import Script, ended, keep
 from shoal_kernel.options import BashOptions, parse_bash_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.parallel import asked_of
-from shoal_kernel.script import command, is_word, split_script
+from shoal_kernel.script import check_value, command, split_script
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
@@ -87,11 +87,8 @@ def _values(names: list[str], notebook: Mapping[str, Any], found: set[str]) -> d
                 "run the cell that defines it; write {{ and }} where the shell is to get a brace",
             )
         value = notebook[name]
-        if not find_futures(value) and not is_word(value):
-            raise CellError(
-                f"'{{{name}}}' is of type {type(value).__name__}, which is no word for a shell",
-                "use text, numbers, paths, or a list of them; write other data to a file first",
-            )
+        if not find_futures(value):
+            check_value(name, value)
         values[name] = value
     return values
 
@@ -131,5 +128,7 @@ def _submit(
         return session.enter(image, args, {PLAN: plan}, asked, ref, output.stream)
     except UnknownExecutor as error:
         raise refused_executor("%%bash_task", options.executor, error) from None
+    except ConfigurationError as error:
+        raise refused_needs("%%bash_task", error) from None
     except NotPicklable as error:
         raise NotPicklable(f"a value of {label}", error.type_name, error.reason, error.fix) from None

@@ -64,6 +64,8 @@ def both_sides(
                 "wherever the class arrives",
                 "make the class in a plain cell",
             )
+    if not any(isinstance(part, _Definition | ast.Import | ast.ImportFrom) for part in tree.body):
+        return BothSides([], [], set(), set())
     walk = _Walk(tree, names, notebook, found, wanted)
     for part in tree.body:
         walk.meet(part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import linecache
+from contextlib import nullcontext
 from types import FunctionType
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from shoal.serialize import pack
 from shoal_kernel.bundle import Bundle, bundle_of
 from shoal_kernel.checks import Checks, Watch, can_change
 from shoal_kernel.prelude import Prelude, environment, prepare
+from shoal_kernel.showing import close_figure, display, display_here, is_ipythons, stage
 
 __all__ = ["REPORT", "Absent", "CellCode", "Report", "run_cell"]
 
@@ -68,6 +70,7 @@ class Report(msgspec.Struct):
         unchecked: names that were too large to be looked at, each with what to say.
         parted: names that shared an object with others and hold a copy now, each with what to say.
         gone: the part of ``missing`` that the cell has deleted for certain.
+        displays: what was displayed and is too large to be printed, by the name of its place.
     """
 
     shown: Bundle | None = None
@@ -76,6 +79,7 @@ class Report(msgspec.Struct):
     unchecked: dict[str, str] = {}
     parted: dict[str, str] = {}
     gone: tuple[str, ...] = ()
+    displays: dict[str, Bundle] = {}
 
 
 class Absent:
@@ -118,15 +122,21 @@ def run_cell(
     prelude = prepare(code.preludes)
     for name, value in prelude.items():
         namespace.setdefault(name, value)  # what the notebook calls so comes first
-    namespace.update(dict.fromkeys(code.existing), display=_display)
+    own_process = namespace is anchor.__globals__
+    namespace.update(dict.fromkeys(code.existing), display=display if own_process else display_here())
     namespace.update(names)
+    if own_process and is_ipythons(namespace["display"]):  # imported in the notebook
+        namespace["display"] = display
     body = _compile(code)
     # on a thread of the kernel the inputs are the notebook's own objects: no change of them is lost
     others = (*code.existing, *(name for name in prelude if name not in names))
-    watch = Watch(code.checks, namespace, code.outputs, others) if namespace is anchor.__globals__ else None
-    with environment(code.env):
-        _execute(body, namespace)
+    watch = Watch(code.checks, namespace, code.outputs, others) if own_process else None
     report = Report()
+    with environment(code.env), stage(code.text) if own_process else nullcontext() as shown:
+        _execute(body, namespace)
+        close_figure(namespace.get(_VALUE))
+    if shown is not None:
+        report.displays = shown.late
     if watch is not None:
         watch.compare(namespace)
         for name, size in watch.unchecked.items():
@@ -198,12 +208,6 @@ def _look(value: object) -> Bundle:
         return bundle_of(value)
     except Exception as error:  # noqa: BLE001  the user's own _repr_ methods: their failure is shown, the cell's work is kept
         return {"text/plain": f"<{type(value).__name__} that cannot be shown: {type(error).__name__}: {error}>"}, {}
-
-
-def _display(*values: object, **_: object) -> None:
-    """What ``display`` is on a worker: the plain text of each value."""
-    for value in values:
-        print(bundle_of(value)[0]["text/plain"])  # noqa: T201
 
 
 def _take(name: str, namespace: dict[str, Any], report: Report) -> Any:

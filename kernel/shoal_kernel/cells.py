@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from shoal.config import current
-from shoal.errors import CellError, NotPicklable, UnknownExecutor
+from shoal.errors import CellError, ConfigurationError, NotPicklable, ShoalError, UnknownExecutor
 from shoal.events import CellRef
 from shoal.futures import TaskFuture
 from shoal.options import TaskOptions as Asked
@@ -30,7 +30,8 @@ from shoal_kernel.names import parse
 from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.plan import Plan, make_plan
-from shoal_kernel.refusals import refuse_outside_function
+from shoal_kernel.refusals import TOO_DEEP, refuse_keyboard, refuse_outside_function
+from shoal_kernel.shown import Splitter
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
@@ -44,9 +45,13 @@ __all__ = [
     "plan_of",
     "python_of",
     "refused_executor",
+    "refused_needs",
     "start_task_cell",
     "submit_draft",
 ]
+
+_WIDEST = 80
+"""Characters of a line that an error repeats."""
 
 _FIX = (
     "make it in the cell, or on each worker with %%everywhere; %%localtask runs the cell here, with the object itself; "
@@ -111,7 +116,10 @@ def plan_of(shell: Any, draft: Draft, local: bool = False) -> Plan:
     """
     here = local or on_threads(draft.options.executor)
     elsewhere = frozenset() if local else prelude_names()
-    return make_plan(draft.tree, shell.user_ns, own_names(shell), draft.options, here, elsewhere)
+    try:
+        return make_plan(draft.tree, shell.user_ns, own_names(shell), draft.options, here, elsewhere)
+    except RecursionError:
+        raise CellError(*TOO_DEEP) from None
 
 
 def submit_draft(shell: Any, draft: Draft, plan: Plan, submit: Submit | None = None) -> TaskFuture[Any]:
@@ -208,15 +216,28 @@ def parsed(text: str, magic: str) -> ast.Module:
     Raises:
         CellError: it is not Python, is empty, or has a ``return`` that stands in no function.
     """
+    tree: ast.Module | None = None
     try:
         tree = parse(text)
+        compile(
+            tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+        )  # finds a break outside of a loop
     except SyntaxError as error:
+        if tree is not None:
+            refuse_outside_function(tree)  # which has better words
         lines = text.splitlines()
         near = lines[error.lineno - 1].strip() if error.lineno and error.lineno <= len(lines) else ""
-        raise CellError(f"line {error.lineno} is not Python ({error.msg}): {near}", "correct it") from None
+        where = f"line {error.lineno}" if error.lineno else "the cell"
+        told = f": {near[:_WIDEST]}" if near else ""
+        raise CellError(f"{where} is not Python ({error.msg}){told}", "correct it") from None
+    except (RecursionError, MemoryError):
+        raise CellError(*TOO_DEEP) from None
     if not tree.body:
         raise CellError(f"the cell has no code after its {magic} line", f"write some, or leave {magic} away")
-    refuse_outside_function(tree)
+    try:
+        refuse_keyboard(tree, magic)
+    except RecursionError:
+        raise CellError(*TOO_DEEP) from None
     return tree
 
 
@@ -262,16 +283,30 @@ def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCo
         ignore_for_cache=("_of_cell",),
         hold=False,
     )
-    image = FunctionImage(run_cell, where.label)
+    image, shows = FunctionImage(run_cell, where.label), Splitter(where.output.stream, where.output.show)
     try:
-        return session.enter(image, (kept, anchor, where.after, file), inputs, asked, where.ref, where.output.stream)
+        return session.enter(image, (kept, anchor, where.after, file), inputs, asked, where.ref, shows)
     except UnknownExecutor as error:
         raise refused_executor("%%task", where.options.executor, error) from None
+    except ConfigurationError as error:
+        raise refused_needs("%%task", error) from None
     except NotPicklable as error:
         what = error.what.replace(
             f"argument '{_named(error.what)}' of {where.label}", f"variable '{_named(error.what)}'"
         )
         raise NotPicklable(what, error.type_name, error.reason, _FIX) from None
+
+
+def refused_needs(magic: str, error: ConfigurationError) -> ShoalError:
+    """The error of a cell that asks for more than any executor has.
+
+    Args:
+        magic: the magic.
+        error: what the session said.
+    """
+    if error.field != "resources":
+        return error
+    return CellError(f"{magic} asks for more than there is: {error.fix}", "ask for less, or load a session that has it")
 
 
 def refused_executor(magic: str, executor: str, error: UnknownExecutor) -> UnknownExecutor:

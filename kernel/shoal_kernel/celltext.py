@@ -61,7 +61,7 @@ def flow_of(raw: str, transform: Callable[[str], str]) -> CellFlow:
         if magic == "bash_task":
             return _script(line, body)
         return _plain(body, transform) if magic in _TRANSPARENT else NOTHING
-    except (CellError, SyntaxError):
+    except (CellError, SyntaxError, RecursionError):
         return NOTHING
 
 

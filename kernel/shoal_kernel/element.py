@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import msgspec
 
 from shoal.serialize import pack, unpack
-from shoal_kernel.bundle import bundle_of
 from shoal_kernel.prelude import Prelude, prepare
+from shoal_kernel.showing import close_figure, display, display_here, stage
 
 __all__ = ["ElementCode", "Text", "run_element", "run_text"]
 
@@ -72,8 +72,14 @@ def run_element(code: ElementCode, reach: FunctionType, element: tuple[Any, ...]
     Returns:
         The value of the last line, if that is an expression; otherwise None.
     """
-    namespace = _begin(code, reach, {"display": _display, **given}, dict(zip(code.names, element, strict=True)))
-    return run_text(code, namespace)
+    bound = dict(zip(code.names, element, strict=True))
+    if _is_kernel(reach):
+        return run_text(code, _begin(code, reach, {"display": display_here(), **given}, bound))
+    namespace = _begin(code, reach, {"display": display, **given}, bound)
+    with stage(code.text, reports=False):
+        value = run_text(code, namespace)
+        close_figure(value)
+    return value
 
 
 def run_text(code: Text, namespace: dict[str, Any]) -> Any:
@@ -95,10 +101,8 @@ def _begin(code: ElementCode, reach: FunctionType, given: dict[str, Any], elemen
 
     It is set back when the next begins, for the value of the one before is packed in between, and may need it.
     """
-    import __main__
-
     namespace = reach.__globals__
-    if namespace is vars(__main__):
+    if _is_kernel(reach):
         # on a thread of the kernel these are the notebook's own variables: the cell must not write them
         return {**prepare(code.preludes), **namespace, "__name__": "__main__", **given, **element}
     start = namespace.get(_START)
@@ -117,6 +121,13 @@ def _begin(code: ElementCode, reach: FunctionType, given: dict[str, Any], elemen
     # elements may be, or hold, one object, too
     namespace.update(element if code.shared.isdisjoint(element) else unpack(pack(element)))
     return namespace
+
+
+def _is_kernel(reach: FunctionType) -> bool:
+    """Whether this is a thread of the notebook's own process."""
+    import __main__
+
+    return reach.__globals__ is vars(__main__)
 
 
 def _body(code: Text) -> Any:
@@ -144,9 +155,3 @@ def _execute(body: Any, namespace: dict[str, Any]) -> None:
     import asyncio
 
     asyncio.run(eval(body, namespace))  # noqa: S307 - as above; a coroutine is made by eval
-
-
-def _display(*values: object, **_: object) -> None:
-    """What ``display`` is on a worker: the plain text of each value."""
-    for value in values:
-        print(bundle_of(value)[0]["text/plain"])  # noqa: T201

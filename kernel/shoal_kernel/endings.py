@@ -15,6 +15,7 @@ from shoal_kernel.advice import advice
 from shoal_kernel.cellrun import REPORT, Report
 from shoal_kernel.errors import explain
 from shoal_kernel.output import CellOutput
+from shoal_kernel.shown import Shown
 from shoal_kernel.strips import Strip
 
 __all__ = ["Ending", "tell_all", "tell_when_over"]
@@ -102,6 +103,8 @@ class Ending:
             self._output.stream("stderr", f"Shoal: run this cell again, and it runs in the kernel, since {why}.\n")
 
     def _tell(self, outputs: Any, report: Report) -> None:
+        for name, (data, metadata) in report.displays.items():
+            self._output.show(Shown(name, data, metadata, True))
         if report.shown is not None:
             self._output.value(*report.shown)
         for name, reason in [*report.missing.items(), *report.stayed.items()]:

@@ -44,6 +44,9 @@ class Graph(ast.NodeVisitor):
         self._scopes = [_Scope(0, frozenset())]
         self._inner: dict[int, _Scope] = {}
 
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """Nothing to be found in it; that of the base class is slow."""
+
     @contextmanager
     def scope(
         self, node: ast.AST, names: Iterable[str], declared: Iterable[str] = (), is_class: bool = False

@@ -7,6 +7,7 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from itertools import islice
 from typing import Any, NamedTuple
 
 from shoal.errors import CellError
@@ -14,6 +15,9 @@ from shoal_kernel.names import analyse
 from shoal_kernel.scopes import target_names
 
 __all__ = ["Header", "elements_of", "read_header"]
+
+_MOST = 2_000_000
+"""Elements of one cell; each has a future of its own, and a few kilobytes."""
 
 _FORM = "write %%parallel for x in xs -> results"
 _EACH, _TEST = "__shoal_each__", "__shoal_test__"
@@ -97,7 +101,7 @@ def elements_of(header: Header, notebook: Mapping[str, Any]) -> list[tuple[Any, 
     values = ast.Tuple([ast.Name(name, ast.Load()) for name in header.names], ast.Load())
     whole = ast.ListComp(values, list(header.loops))
     _check_names(ast.Module([ast.Expr(ast.copy_location(whole, header.loops[0].iter))], []), notebook)
-    tree = ast.fix_missing_locations(ast.Expression(ast.ListComp(values, loops)))
+    tree = ast.fix_missing_locations(ast.Expression(ast.GeneratorExp(values, loops)))
     try:
         body = compile(tree, _FILE, "eval", dont_inherit=True)
     except SyntaxError as error:
@@ -146,12 +150,16 @@ def _test(given: Any, text: str) -> Any:
 
 def _evaluated(body: Any, namespace: dict[str, Any]) -> list[tuple[Any, ...]]:
     try:
-        found: list[tuple[Any, ...]] = eval(body, namespace)  # noqa: S307 - the user's own line
+        found: list[tuple[Any, ...]] = list(islice(eval(body, namespace), _MOST + 1))  # noqa: S307 - the user's own line
     except CellError:
         raise
     except Exception as error:  # noqa: BLE001 - the user's own line: whatever it raises is told in one sentence
         reason = f"the line of the cell fails with {type(error).__name__}: {error}"
         raise CellError(reason, "correct it, or make a list in a cell before") from None
+    if len(found) > _MOST:
+        raise CellError(
+            f"the line of the cell has more than {_MOST:,} elements", "let each element be a part of the work"
+        )
     return found
 
 

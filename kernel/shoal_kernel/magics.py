@@ -26,6 +26,7 @@ from shoal_kernel.joincell import start_join_cell
 from shoal_kernel.localcell import start_local_cell
 from shoal_kernel.parallel import start_parallel_cell
 from shoal_kernel.report import blocks_text, tasks_text
+from shoal_kernel.shown import plain_text
 from shoal_kernel.single import cancel_all, cancel_tasks, one_task, task_text, whence_text
 from shoal_kernel.stale import cells_of
 from shoal_kernel.undoing import all_or_nothing
@@ -212,8 +213,8 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
         with saying_no():
             session = _session()
             printed = session.printed(one_task("%output", line, session, self.shell.user_ns))
-            sys.stdout.write(printed["stdout"])
-            sys.stderr.write(printed["stderr"])
+            sys.stdout.write(plain_text(printed["stdout"]))
+            sys.stderr.write(plain_text(printed["stderr"]))
 
     @line_magic
     def whence(self, line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import re
 import shlex
 from typing import Any, NoReturn
 
@@ -96,10 +97,20 @@ class BashOptions(CellOptions, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ()
 
 
+_WRONG = re.compile(r"argument (\S+?): invalid (\w+) value: '(.*)'", re.DOTALL)
+_MISSING = re.compile(r"argument (\S+?): expected one argument")
+
+
 class _Parser(argparse.ArgumentParser):
     known: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
+        if wrong := _WRONG.fullmatch(message):
+            kind = "a whole number" if wrong[2] == "int" else "a number"
+            kind = "a number of seconds" if wrong[1] == "--walltime" else kind
+            raise CellError(f"{self.prog} {wrong[1]} {wrong[3]}: that is not {kind}", f"write {wrong[1]} 2")
+        if missing := _MISSING.fullmatch(message):
+            raise CellError(f"{self.prog} {missing[1]} has nothing after it", f"give {missing[1]} its value")
         raise CellError(f"{self.prog}: {message}", f"use {', '.join(self.known)}")
 
 

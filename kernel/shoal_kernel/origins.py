@@ -36,16 +36,14 @@ class Origins(Graph):
 
     def __init__(self) -> None:
         super().__init__()
-        self.origins: dict[Node, list[tuple[ast.expr, bool]]] = {}
+        self.origins: dict[Node, dict[int, tuple[ast.expr, bool]]] = {}
         self.modules: set[str] = set()
         self.imported: set[str] = set()
 
     def comes_from(self, target: ast.expr, value: ast.expr, part: bool = False) -> None:
         """The names of a target are bound to a value, or to parts of it."""
         for node in target_names(target):
-            known = self.origins.setdefault(self.node(node.id), [])
-            if not any(value is other for other, _ in known):
-                known.append((value, part or node is not target))
+            self.origins.setdefault(self.node(node.id), {})[id(value)] = value, part or node is not target
 
     def visit_Import(self, node: ast.Import) -> None:
         """Modules of known libraries are known."""
@@ -121,7 +119,7 @@ class Origins(Graph):
         elif node in self.origins:
             if node[0] == 0:
                 yield name, kind  # it may still hold what it held before
-            for origin, part in self.origins[node]:
+            for origin, part in self.origins[node].values():
                 yield from self._asked(origin, LIBRARY if part else kind, deep or part, seen)
         elif node[0] or name in self.stored:
             yield UNKNOWN, kind

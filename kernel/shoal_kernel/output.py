@@ -18,6 +18,7 @@ import threading
 from typing import Any, Self
 
 from shoal_kernel.outlet import outlet
+from shoal_kernel.shown import Pieces, Shown
 
 __all__ = ["CellOutput", "escape", "only_while_running", "resend"]
 
@@ -55,7 +56,7 @@ class CellOutput:
         self.line_id = _new_id()
         self._text_id = _new_id()
         self._value_id = _new_id()
-        self._text: list[str] = []
+        self._pieces = Pieces(_MOST_TEXT)
         self._reserved = False
         self._late: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
@@ -143,14 +144,22 @@ class CellOutput:
         else:
             self._display(data, metadata, self._value_id)
 
+    def show(self, shown: Shown) -> None:
+        """Show what a task displays."""
+        place = f"{self._value_id}-{shown.name}"
+        if not self.live:
+            self._append(shown)
+        elif shown.update:
+            self._update(place, shown.data, shown.metadata)
+        else:
+            self._display(shown.data, shown.metadata, place)
+
     # ------------------------------------------------------------------ how it gets there
 
-    def _append(self, text: str) -> None:
-        self._text.append(text)
-        whole = "".join(self._text)
-        if len(whole) > _MOST_TEXT:
-            whole = f"[{len(whole) - _MOST_TEXT:,} characters before this are left out]\n{whole[-_MOST_TEXT:]}"
-        self._update(self._text_id, {"text/plain": whole.rstrip("\n")}, {})
+    def _append(self, piece: str | Shown) -> None:
+        """Add to the display that takes everything where output comes late."""
+        self._pieces.add(piece)
+        self._update(self._text_id, self._pieces.bundle(), {})
 
     def _display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str) -> None:
         content = {"data": data, "metadata": metadata, "transient": {"display_id": display_id}}

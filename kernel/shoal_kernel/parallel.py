@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from math import ceil
 from types import FunctionType
@@ -14,14 +13,14 @@ from typing import Any
 from shoal.apps.mapping import Chunks
 from shoal.config import current
 from shoal.containers import find_futures
-from shoal.errors import CellError, NotPicklable, UnknownExecutor
+from shoal.errors import CellError, ConfigurationError, NotPicklable, UnknownExecutor
 from shoal.events import CellRef
 from shoal.futures import TaskFuture, ValueFuture
 from shoal.options import TaskOptions as Asked
 from shoal.serialize import FunctionImage, Snapshot, pack
 from shoal.serialize.modules import local
 from shoal.session import Session
-from shoal_kernel.cells import own_names, parsed, python_of, refused_executor
+from shoal_kernel.cells import own_names, parsed, python_of, refused_executor, refused_needs
 from shoal_kernel.effects import is_generator
 from shoal_kernel.element import ElementCode, run_element
 from shoal_kernel.everywhere import prelude_names, preludes
@@ -35,12 +34,15 @@ from shoal_kernel.plan import Plan, make_plan
 from shoal_kernel.progress import Printer, element_text
 from shoal_kernel.results import RUNS, Place, present
 from shoal_kernel.resume import element_keys
+from shoal_kernel.shown import Splitter
 from shoal_kernel.where import cell_number
 
 __all__ = ["asked_of", "start_parallel_cell"]
 
 _HEAVY = 256 << 10
 """Bytes of what a cell reads that make it worthwhile that elements share tasks."""
+
+_TRAVELS = "make it in the cell, or once on each worker with %%everywhere"
 
 _A_SLOT = 16
 """Tasks for each slot then: enough to keep all slots busy to the end."""
@@ -308,11 +310,13 @@ class _Submission:
         self, image: _Image, args: tuple[Any, ...], given: dict[str, Any], asked: Asked, told: str, indices: list[int]
     ) -> TaskFuture[Any]:
         printer = self._printer
-        show: Callable[[str, str], None] = partial(printer.add, told)
+        show = Splitter(partial(printer.add, told), partial(printer.show, told))
         try:
             future = self._session.enter(image, args, given, asked, self.ref, show)
         except UnknownExecutor as error:
             raise refused_executor("%%parallel", self._cell.options.executor, error) from None
+        except ConfigurationError as error:
+            raise refused_needs("%%parallel", error) from None
         except NotPicklable as error:
             raise self._culprit(error, indices) from None
         self._made.append(future)
@@ -323,7 +327,7 @@ class _Submission:
         """The error that names the element, or the variable."""
         name = error.what.split("'")[1] if error.what.count("'") >= 2 else ""
         if error.what.startswith("variable"):
-            return NotPicklable(f"variable '{name}'", error.type_name, error.reason, error.fix)
+            return NotPicklable(f"variable '{name}'", error.type_name, error.reason, _TRAVELS)
         for index in indices:  # of a chunk, each alone
             told = self.told(index)
             what = f"element {index}" + ("" if told.startswith("#") else f", {told},")
@@ -332,8 +336,8 @@ class _Submission:
                     if not find_futures(part):
                         pack(part, what)
             except NotPicklable as found:
-                return NotPicklable(found.what, found.type_name, found.reason, error.fix)
-        return NotPicklable(f"one of {', '.join(self._cell.given)}", error.type_name, error.reason, error.fix)
+                return NotPicklable(found.what, found.type_name, found.reason, _TRAVELS)
+        return NotPicklable(f"one of {', '.join(self._cell.given)}", error.type_name, error.reason, _TRAVELS)
 
 
 def asked_of(label: str, options: CellOptions) -> Asked:

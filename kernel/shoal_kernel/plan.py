@@ -18,6 +18,8 @@ from typing import Any
 
 from shoal.apps import App
 from shoal.errors import CellError
+from shoal.futures import ValueFuture
+from shoal.outcome import Value
 from shoal_kernel.bothsides import both_sides
 from shoal_kernel.checks import BOUND, Checks, can_change
 from shoal_kernel.effects import made_moving
@@ -178,10 +180,17 @@ def _inputs(
                     "give what you need of it a name in a cell before",
                 )
             raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
-    wanted = names.reads | names.free | names.maybe | names.item_writes | names.mutators | names.builtins
+    changed = (names.item_writes | names.mutators) - names.writes  # what the cell binds for certain is its own
+    wanted = names.reads | names.free | names.maybe | changed | names.builtins
     unlikely = {name for name in names.if_loop_is_empty if name in found and not isinstance(notebook[name], _SMALL)}
     unlikely |= names.imports - names.reads
+    # the last run of the cell may have failed: what it did not make is no reason not to run it again
+    unlikely |= {name for name in names.maybe - names.reads if name in found and _has_failed(notebook[name])}
     return sorted(name for name in wanted - unlikely if name in found)
+
+
+def _has_failed(value: object) -> bool:
+    return isinstance(value, ValueFuture) and value.done() and not isinstance(value.outcome, Value)
 
 
 def _suggest(name: str, found: Collection[str], others: Iterable[str] = dir(builtins)) -> str:

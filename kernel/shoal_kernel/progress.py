@@ -11,6 +11,7 @@ from shoal.futures import TaskFuture
 from shoal.record.runs import state_code
 from shoal_kernel.gathered import Elements
 from shoal_kernel.output import CellOutput
+from shoal_kernel.shown import Shown
 from shoal_kernel.strips import Strip
 
 __all__ = ["Printer", "Progress", "element_text"]
@@ -94,6 +95,13 @@ class Printer:
                 self._open[element, stream] = rest
             if newline:
                 self._show(element, stream, whole)
+
+    def show(self, element: str, shown: Shown) -> None:
+        """An element displays something."""
+        with self._lock:
+            if self._left > 0:
+                self._output.stream("stdout", f"[{element}]\n")
+                self._output.show(shown._replace(name=f"{element}-{shown.name}"))
 
     def end(self, element: str) -> None:
         """Show what is left of an element's last line."""

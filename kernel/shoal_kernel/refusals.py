@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterator
 from shoal.errors import CellError
 from shoal_kernel.names import CellNames
 
-__all__ = ["refuse_outside_function", "refuse_results"]
+__all__ = ["TOO_DEEP", "refuse_keyboard", "refuse_outside_function", "refuse_results"]
+
+TOO_DEEP = (
+    "the cell is nested too deep to be looked at",
+    "give parts of its long expressions or chains names of their own",
+)
+"""What is said of a cell that is deeper than Python's recursion goes."""
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -29,6 +35,26 @@ def refuse_outside_function(tree: ast.Module) -> None:
                 f"line {node.lineno} is not Python ('{word}' outside of a function)",
                 "leave it away: what the cell writes comes back, and the value of its last line is shown",
             )
+
+
+def refuse_keyboard(tree: ast.Module, magic: str) -> None:
+    """Refuse to ask the keyboard: a worker has none, and a thread would wait for an answer for ever.
+
+    Args:
+        tree: the cell's syntax tree.
+        magic: for the error.
+
+    Raises:
+        CellError: the cell calls ``input`` or ``breakpoint`` itself.
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="input")):
+                fix = "ask in a cell before, and use the answer here"
+                raise CellError(f"line {node.lineno} asks the keyboard, which a {magic} cell does not have", fix)
+            case ast.Call(func=ast.Name(id="breakpoint")):
+                fix = "leave it away: when the cell has failed, %retry NUMBER --here and %debug open the failing line"
+                raise CellError(f"line {node.lineno} stops in the debugger, which a {magic} cell does not have", fix)
 
 
 def refuse_results(tree: ast.Module, names: CellNames, futures: Collection[str]) -> None:

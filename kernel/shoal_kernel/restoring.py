@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from shoal_kernel.output import CellOutput
 from shoal_kernel.pastcells import Fate, arrived_names, fates_of
 from shoal_kernel.progress import Printer
 from shoal_kernel.results import Place, present
+from shoal_kernel.shown import Splitter
 from shoal_kernel.strips import Strip
 
 __all__ = ["Restored", "Restoring"]
@@ -136,7 +137,11 @@ class Restoring:
     def _take_over(self, tid: int, source: tuple[str, int], printer: Printer | None, told: str) -> TaskFuture[Any]:
         claims, view = self._claims[source[0]], self._past.view
         output = None if printer is not None else self._place(tid)
-        show = partial(printer.add, told) if printer is not None else None if output is None else output.stream
+        show: Callable[[str, str], None] | None = None
+        if printer is not None:
+            show = Splitter(partial(printer.add, told), partial(printer.show, told))
+        elif output is not None:
+            show = Splitter(output.stream, output.show)
         future = self._session.take_over(
             view.label[tid],
             self._news(tid, claims.future(source[1])),

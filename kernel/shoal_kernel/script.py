@@ -9,14 +9,27 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from shoal.errors import CellError
+from shoal_kernel.shelltext import Reader
 
-__all__ = ["command", "is_word", "split_script"]
+__all__ = ["check_value", "command", "is_word", "split_script"]
 
 _PIECE = re.compile(r"\{\{|\}\}|\$\{[^{}]*\}|\{([^{}]*)\}|[{}]")
-_WORDS = (list, tuple, set, frozenset)
+_WORDS = (list, tuple, set, frozenset, range)
+_AT = {
+    "bare": '"${%s[@]}"',
+    "double": "${%s[*]}",
+    "here": "${%s[*]}",
+    "comment": "${%s[*]}",
+    "single": "'\"${%s[*]}\"'",
+    "ansi": "'\"${%s[*]}\"$'",
+}
+"""How the shell's own variable with the words stands in a script, wherever that is: what it holds is never read as a script."""
+
+_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r"}
 _BRACES = "write {{ and }} where the shell is to get a brace"
 
 
@@ -50,7 +63,23 @@ def split_script(script: str) -> list[tuple[str, str]]:
         else:
             pieces.append((text, name))
             text = ""
-    return [*pieces, (text + script[end:], "")]
+    pieces.append((text + script[end:], ""))
+    _places(pieces)
+    return pieces
+
+
+def _places(pieces: Sequence[tuple[str, str]]) -> list[str]:
+    """Where each variable of a script stands: see :attr:`Reader.place`."""
+    reader, places = Reader(), []
+    for text, name in pieces:
+        reader.feed(text)
+        if name and reader.place == "literal":
+            reason = f"'{{{name}}}' stands in a text after <<'MARK', in which the shell replaces nothing"
+            raise CellError(reason, "write <<MARK without quotes, or give the text a variable")
+        places.append(reader.place)
+        if name:
+            reader.value()
+    return places
 
 
 def is_word(value: object) -> bool:
@@ -60,8 +89,29 @@ def is_word(value: object) -> bool:
     return _is_single(value)
 
 
+def check_value(name: str, value: object) -> None:
+    """Refuse a value that cannot stand in a script.
+
+    Args:
+        name: the variable.
+        value: what it holds.
+
+    Raises:
+        CellError: it is no word, nor several.
+    """
+    fix = "use text, numbers, paths, or a list of them; write other data to a file first"
+    if not is_word(value):
+        wrong = next((part for part in value if not _is_single(part)), value) if isinstance(value, _WORDS) else value
+        holds = "is" if wrong is value else "has a part"
+        raise CellError(f"'{{{name}}}' {holds} of type {type(wrong).__name__}, which is no word for a shell", fix)
+    if any("\0" in word for word in _words(value)):
+        raise CellError(
+            f"'{{{name}}}' holds the character \\0, which no command can have", "write the text to a file first"
+        )
+
+
 def _is_single(value: object) -> bool:
-    return isinstance(value, str | int | float) or _path(value) is not None
+    return isinstance(value, str | Real) or _path(value) is not None
 
 
 def _path(value: object) -> str | None:
@@ -69,8 +119,15 @@ def _path(value: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
+def _words(value: Any) -> list[str]:
+    return [_path(word) or str(word) for word in (value if isinstance(value, _WORDS) else [value])]
+
+
 def command(pieces: Sequence[tuple[str, str]], values: Mapping[str, Any], folder: str) -> str:
     """The command for bash: what the script says, in the notebook's folder if the worker has it.
+
+    Numbers stand in the script as they are. All else is given to variables of the shell in the first line, and these stand
+    in the script: so no part of a value can be taken for a part of the script, be it within quotes or not.
 
     Args:
         pieces: from :func:`split_script`.
@@ -80,17 +137,28 @@ def command(pieces: Sequence[tuple[str, str]], values: Mapping[str, Any], folder
     Raises:
         CellError: a value cannot stand in a script.
     """
-    parts = [f"cd -- {shlex.quote(folder)} 2>/dev/null\n"]
-    for text, name in pieces:
+    given: dict[str, str] = {}
+    parts: list[str] = []
+    for (text, name), place in zip(pieces, _places(pieces), strict=True):
         parts.append(text)
-        if name:
-            parts.append(_quoted(name, values[name]))
-    return "".join(parts)
+        if not name:
+            continue
+        value = values[name]
+        check_value(name, value)
+        if isinstance(value, Real):
+            parts.append(str(value))
+        elif place == "sum":
+            raise CellError(
+                f"'{{{name}}}' stands in arithmetic, and is no number", f"write int({name}) in a cell before"
+            )
+        else:
+            variable = given.setdefault(name, f"__shoal_{len(given)}")
+            parts.append(_AT[place] % variable)
+    first = [f"{given[name]}=({' '.join(map(_quoted, _words(values[name])))}); " for name in given]
+    return "".join([*first, f"cd -- {_quoted(folder)} 2>/dev/null\n", *parts])
 
 
-def _quoted(name: str, value: Any) -> str:
-    if not is_word(value):
-        fix = "use text, numbers, paths, or a list of them; write other data to a file first"
-        raise CellError(f"'{{{name}}}' is of type {type(value).__name__}, which is no word for a shell", fix)
-    words = value if isinstance(value, _WORDS) else [value]
-    return " ".join(shlex.quote(_path(word) or str(word)) for word in words)
+def _quoted(word: str) -> str:
+    if "\n" not in word:
+        return shlex.quote(word)
+    return "$'" + "".join(_ESCAPES.get(char, char) for char in word) + "'"  # lines keep their numbers

@@ -14,6 +14,7 @@ from shoal.record.runs import DONE
 from shoal.record.tasks import TaskRecord
 from shoal.session import Session
 from shoal_kernel.feed import reading
+from shoal_kernel.shown import plain_text
 
 __all__ = ["cancel_all", "cancel_tasks", "one_task", "task_text", "whence_text"]
 
@@ -82,7 +83,7 @@ def task_text(session: Session, tid: int) -> str:
     lines += [f"  {attempt}" for attempt in record.attempts]
     if record.error:
         lines.append(f"error      {record.error}")
-    for stream, text in session.printed(tid).items():
+    for stream, text in ((stream, plain_text(text)) for stream, text in session.printed(tid).items()):
         if text:
             cut = "..." if len(text) > _LAST else ""
             lines += [f"{stream}:", *(f"  {row}" for row in (cut + text[-_LAST:]).splitlines())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from shoal.futures import ValueFuture
@@ -34,7 +34,9 @@ def all_or_nothing(shell: Any) -> Iterator[None]:
         # a thread of its own: the next interrupt must not come between
         undoing = threading.Thread(target=_undo, args=(shell, before, began), name="shoal-undo", daemon=True)
         undoing.start()
-        undoing.join()
+        while undoing.is_alive():
+            with suppress(KeyboardInterrupt):
+                undoing.join()
         setattr(error, "_render_traceback_", lambda: [_TOLD])  # noqa: B010 - as in errors.short
         raise
 

@@ -438,3 +438,24 @@ def test_what_waited_in_a_pool_that_forgot_everything(place: Place, retries: int
     assert session.submit(step, (str(place.out), "later", "", False, "", "y")).result(SOON) == "later(y)"
     assert place.begun()["b"] == bool(retries)
     assert session.wait(SOON)
+
+
+def test_a_client_that_is_cut_off_hears_of_what_began_meanwhile(place: Place) -> None:
+    """It is told of a dependent that runs only after the result that this had waited for; all goes on."""
+    session = place.load()
+    first = session.submit(step, (str(place.out), "a", str(place.gate), False, "a speaks"))
+    second = session.submit(step, (str(place.out), "b", str(place.gate) + "2", False, "b speaks", first))
+    assert eventually(lambda: place.begun()["a"])
+    link: Any = session.executors["htex"]._link  # type: ignore[attr-defined]
+    with link._listener._turn:  # the client's thread waits here, and takes nothing in
+        link._line._stream.sock.shutdown(socket.SHUT_RDWR)
+        place.gate.touch()
+        assert eventually(lambda: place.begun()["b"])
+        assert eventually(lambda: place.away(session.executors["htex"].session))  # type: ignore[attr-defined]
+        time.sleep(1.5)  # until it counts as running
+    assert first.result(SOON) == "a()"
+    assert eventually(second.running)
+    place.gate.with_name(place.gate.name + "2").touch()
+    assert second.result(SOON) == "b(a())"
+    assert (first.stdout, second.stdout) == ("a speaks\n", "b speaks\n")
+    assert set(place.begun().values()) == {1}

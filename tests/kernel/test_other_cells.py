@@ -207,3 +207,21 @@ def test_every_magic_has_help(kernel: Kernel) -> None:
     names = "['parallel', 'bash_task', 'localtask', 'pools', 'use', 'scale', 'retry', 'shoal']"
     lacking = f"[n for n in {names} if '::' not in ((get_ipython().find_magic(n) or get_ipython().find_cell_magic(n)).__doc__ or '')]"
     assert kernel.value(lacking) == "[]"
+
+
+def test_no_value_is_run_by_the_shell(kernel: Kernel) -> None:
+    """Within quotes of both kinds, in a here-document, bare: what a variable holds is printed, and nothing of it is run."""
+    kernel.good(
+        "import os\nevil = ['$(touch ran)', '`touch ran`', \"'; touch ran; '\", '\"; touch ran; \"', 'A\\ntouch ran', '-n', '*', '']"
+    )
+    kernel.good("one = evil[0] + evil[1] + evil[2] + evil[3]")
+    kernel.good(
+        "%%bash_task -o wrote\nprintf '%s|' {evil} > bare.txt\nprintf '%s' \"{one}\" '{one}' > quoted.txt\n"
+        "cat > here.txt <<A\n{one}\nA\nprintf '%s' \"$(printf '%s' {one})\" > inside.txt"
+    )
+    assert kernel.value("wrote.result()") == "0"
+    assert kernel.value("open('bare.txt').read() == '|'.join([*evil, ''])") == "True"
+    assert kernel.value("open('quoted.txt').read() == one + one") == "True"
+    assert kernel.value("open('here.txt').read() == one + chr(10)") == "True"
+    assert kernel.value("open('inside.txt').read() == one") == "True"
+    assert kernel.value("os.path.exists('ran')") == "False"

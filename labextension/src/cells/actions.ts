@@ -1,5 +1,5 @@
 import { Notification } from '@jupyterlab/apputils';
-import type { CodeCell } from '@jupyterlab/cells';
+import type { Cell, CodeCell } from '@jupyterlab/cells';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
@@ -57,7 +57,7 @@ export async function cancelTasks(panel: NotebookPanel, line: ITaskLine, trans: 
 }
 
 /** Put cells below another one, for the person to run. */
-export function insertBelow(panel: NotebookPanel, cell: CodeCell, sources: readonly string[]): void {
+export function insertBelow(panel: NotebookPanel, cell: Cell, sources: readonly string[]): void {
   const notebook = panel.content;
   const place = notebook.widgets.indexOf(cell);
   if (place < 0 || panel.model?.readOnly !== false) {

@@ -10,10 +10,13 @@ const RANK = -20;
 
 /** Make the notebooks of a tracker show task cells: their lines with buttons, and their output after a reload. */
 export function showTaskCells(tracker: INotebookTracker, trans: TranslationBundle): void {
-  const doors = new WeakMap<NotebookPanel['context'], CellDoor>(); // several views of a notebook share its outputs
+  // the views of a notebook in one page share its outputs, and what renders them
+  const doors = new WeakMap<NotebookPanel['context'], CellDoor>();
+  const findPanel = (node: Node): NotebookPanel | undefined => tracker.find(panel => panel.node.contains(node));
   const add = (panel: NotebookPanel): void => {
+    const session = panel.sessionContext;
     panel.content.rendermime.addFactory(
-      { safe: true, mimeTypes: [MIME_TYPE], createRenderer: () => new TaskLine(panel, trans) },
+      { safe: true, mimeTypes: [MIME_TYPE], createRenderer: () => new TaskLine(session, findPanel, trans) },
       RANK
     );
     const door = doors.get(panel.context) ?? new CellDoor(panel.context);

@@ -1,4 +1,3 @@
-import type { CodeCell } from '@jupyterlab/cells';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
@@ -28,15 +27,19 @@ export class TaskLine extends Widget {
   private shown = '';
   private ticker = 0;
 
+  /**
+   * @param session - of the notebook.
+   * @param findPanel - the view of the notebook that holds an element; views of one notebook share what renders.
+   */
   constructor(
-    private readonly panel: NotebookPanel,
+    private readonly session: NotebookPanel['sessionContext'],
+    private readonly findPanel: (node: Node) => NotebookPanel | undefined,
     private readonly trans: TranslationBundle
   ) {
     super();
     this.addClass('shoal-Task');
     this.node.setAttribute('role', 'group');
     this.node.append(this.icon, this.words, this.badge, this.buttons);
-    const session = panel.sessionContext;
     session.kernelChanged.connect(this.follow);
     session.connectionStatusChanged.connect(this.follow);
     session.statusChanged.connect(this.follow);
@@ -55,17 +58,16 @@ export class TaskLine extends Widget {
   }
 
   override dispose(): void {
-    const session = this.panel.sessionContext;
-    session.kernelChanged.disconnect(this.follow);
-    session.connectionStatusChanged.disconnect(this.follow);
-    session.statusChanged.disconnect(this.follow);
+    this.session.kernelChanged.disconnect(this.follow);
+    this.session.connectionStatusChanged.disconnect(this.follow);
+    this.session.statusChanged.disconnect(this.follow);
     this.link?.changed.disconnect(this.refresh);
     window.clearInterval(this.ticker);
     super.dispose();
   }
 
   private readonly follow = (): void => {
-    const kernel = this.panel.sessionContext.session?.kernel;
+    const kernel = this.session.session?.kernel;
     const link = kernel ? linkTo(kernel) : undefined;
     if (link !== this.link) {
       this.link?.changed.disconnect(this.refresh);
@@ -76,8 +78,7 @@ export class TaskLine extends Widget {
   };
 
   private standing(line: ITaskLine): Standing {
-    const session = this.panel.sessionContext;
-    if (session.isReady && !session.session?.kernel) {
+    if (this.session.isReady && !this.session.session?.kernel) {
       return 'ended';
     }
     switch (this.link?.state) {
@@ -156,39 +157,30 @@ export class TaskLine extends Widget {
   }
 
   private async act(line: ITaskLine, deed: Deed, button: HTMLButtonElement): Promise<void> {
-    const cell = this.cell();
-    const below = this.panel.content.widgets.some(({ model }) => model.id === line.cell) ? line.cell : cell?.model.id;
+    const panel = this.findPanel(this.node);
+    const cell = panel?.content.widgets.find(({ node }) => node.contains(this.node));
+    if (!panel || !cell) {
+      return;
+    }
+    const meant = panel.content.widgets.some(({ model }) => model.id === line.cell) ? line.cell : cell.model.id;
     switch (deed) {
       case 'cancel':
         button.disabled = true;
-        await cancelTasks(this.panel, line, this.trans).finally(() => {
+        await cancelTasks(panel, line, this.trans).finally(() => {
           button.disabled = false;
         });
         break;
       case 'again':
-        await runCells(this.panel, below === undefined ? [] : [below]);
+        await runCells(panel, [meant]);
         break;
       case 'stale':
-        await runStale(this.panel, this.trans);
+        await runStale(panel, this.trans);
         break;
       case 'debug':
-        this.insert(cell, [`%retry ${line.task} --here`, '%debug']);
+        insertBelow(panel, cell, [`%retry ${line.task} --here`, '%debug']);
         break;
       case 'memory':
-        this.insert(cell, [`%retry ${line.task} --memory "${line.memory.replace(/[^\w. ]/g, '')}"`]);
+        insertBelow(panel, cell, [`%retry ${line.task} --memory "${line.memory.replace(/[^\w. ]/g, '')}"`]);
     }
-  }
-
-  private insert(cell: CodeCell | undefined, sources: readonly string[]): void {
-    if (cell) {
-      insertBelow(this.panel, cell, sources);
-    }
-  }
-
-  /** The cell below which the line stands. */
-  private cell(): CodeCell | undefined {
-    return this.panel.content.widgets.find(
-      (cell): cell is CodeCell => cell.model.type === 'code' && cell.node.contains(this.node)
-    );
   }
 }

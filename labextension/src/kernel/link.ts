@@ -147,7 +147,7 @@ export class KernelLink {
     }
   }
 
-  private send(message: KernelMessage.IShellMessage<'comm_open' | 'comm_msg' | 'comm_close'>): void {
+  private send(message: KernelMessage.IShellMessage<'comm_open' | 'comm_msg'>): void {
     if (this.subshell !== undefined) {
       message.header.subshell_id = this.subshell;
     }
@@ -192,7 +192,7 @@ export class KernelLink {
         ...{ msgType: 'comm_close', channel: 'shell', session, username },
         content: { comm_id: comm.commId, data: {} }
       });
-      this.send(message);
+      kernel.sendShellMessage(message, false, true); // not over the subshell, which is gone before it gets there
       if (subshell !== undefined) {
         const request = KernelMessage.createMessage<KernelMessage.IDeleteSubshellRequestMsg>({
           ...{ msgType: 'delete_subshell_request', channel: 'control', session, username },

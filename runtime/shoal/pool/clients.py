@@ -210,14 +210,16 @@ class ClientSide:
         for peer in list(self.clients.values()):
             self.to_client(peer.identity, message)
 
-    def to_client(self, identity: bytes, message: Message) -> None:
-        """Send to one client; if it is not there any more, it is dropped, once what it sent has been taken in."""
+    def to_client(self, identity: bytes, message: Message) -> bool:
+        """Send to one client; if it is not there any more, it is dropped, once what it sent has been taken in: then False."""
         try:
             self._client_door.send(identity, self._codec.encode(message))
         except PeerGone:
             peer = self._client_by_identity.get(identity)
             if peer is not None:
                 self._has_gone(peer)
+            return False
+        return True
 
 
 def _has_ended(peer: ClientPeer) -> bool:

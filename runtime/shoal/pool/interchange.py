@@ -371,9 +371,8 @@ class Interchange(ClientSide):
 
     def _output(self, message: Output) -> None:
         client = self.clients.get(message.client)
-        if client is not None:
-            self.to_client(client.identity, message)
-        elif self.sessions is not None:
+        told = client is not None and self.to_client(client.identity, message)
+        if not told and self.sessions is not None:
             self.sessions.heard(message)
 
     def _ask_for_stacks(self, identity: bytes, message: StacksRequest) -> None:

@@ -120,10 +120,10 @@ class Sessions:
     def resume(self, kept: Kept, name: str) -> list[Message]:
         """Its client is there (again); returns what has to be sent to it."""
         kept.name, kept.away_since, kept.taken = name, None, 0
-        news: list[Message] = []
-        if kept.running:
+        news: list[Message] = [*self._unread.take(kept.client), *(Results(batch.results) for batch in kept.batches)]
+        if kept.running:  # last, for what runs may have waited for one of these results
             news.append(Running(list(kept.running.values())))
-        return [*news, *self._unread.take(kept.client), *(Results(batch.results) for batch in kept.batches)]
+        return news
 
     def heard(self, output: Output) -> None:
         """A task has printed, and its client is not connected."""

@@ -211,7 +211,7 @@ def test_one_that_is_tried_again_is_waited_for_also_by_those_left_behind(pool: P
 
 
 def test_the_news_of_those_that_run_are_told_again(pool: Pool) -> None:
-    """Whoever takes over the session hears what runs, and what was printed, before the results."""
+    """Whoever takes over the session hears what was printed, then the results, then what runs: it may have waited for one."""
     pool.submit(task(0), task(1))
     pool.tell(AttemptsRunning(1, [RunningAttempt(1, 0, 1, "w/0", 5.0), RunningAttempt(1, 1, 1, "w/1", 6.0)]))
     pool.sessions.away(1, 0.0)
@@ -221,7 +221,7 @@ def test_the_news_of_those_that_run_are_told_again(pool: Pool) -> None:
     pool.end(1)
     kept = pool.sessions.find("s")
     assert kept is not None
-    running, output, results = pool.sessions.resume(kept, "again")
+    output, results, running = pool.sessions.resume(kept, "again")
     assert isinstance(running, Running)
     assert [item.worker for item in running.attempts] == ["w/0"]
     assert output == Output(1, 0, 1, "stdout", "one two")
