@@ -32,6 +32,7 @@ from shoal_kernel.output import CellOutput
 from shoal_kernel.plan import Plan, make_plan
 from shoal_kernel.refusals import TOO_DEEP, refuse_keyboard, refuse_outside_function
 from shoal_kernel.shown import Splitter
+from shoal_kernel.runhere import run_here
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 
@@ -132,13 +133,13 @@ def submit_draft(shell: Any, draft: Draft, plan: Plan, submit: Submit | None = N
     after = (*draft.after, *after_of(options.after, shell.user_ns))
     session = current(start=True)
     output = CellOutput(shell)
-    _run_here(shell, plan.local, text, count)
+    run_here(shell, plan.local, text, count)
     shows = draft.shows and isinstance(tree.body[-1], ast.Expr)
     file, existing, classes = f"<Cell In[{count}]>", tuple(plan.existing), tuple(plan.classes)
     code = CellCode(text, file, tuple(plan.outputs), existing, classes, shows, plan.checks, options.env, preludes())
     where = Where(options, count, output, after)
     future = (submit or _submit)(session, shell.user_ns, plan, code, where)
-    _run_here(shell, plan.late, text, count)
+    run_here(shell, plan.late, text, count)
     held = {name: shell.user_ns[name] for name in [*plan.inputs, *plan.classes]}
     keep(session.run_id, future.tid, Kept(code, held, shows))
     entered(shell.user_ns, plan, future, f"{where.label} (task {future.tid})", text)
@@ -252,19 +253,6 @@ def on_threads(executor: str) -> bool:
         return False
     kinds = [each.kind for label, each in session.executors.items() if executor in ("", label)]
     return bool(kinds) and all(kind == "threads" for kind in kinds)
-
-
-def _run_here(shell: Any, parts: list[ast.stmt], text: str, count: int) -> None:
-    """Imports and plain definitions of the cell, in the notebook."""
-    if not parts:
-        return
-    name = shell.compile.cache(text, count)
-    for part in parts:
-        try:
-            body = compile(ast.Module([part], []), name, "exec", dont_inherit=True)
-            exec(body, shell.user_ns)  # noqa: S102 - the user's own statements, as in a plain cell
-        except ImportError as error:
-            print(f"Shoal: {error}; the name is known on the workers only.", file=sys.stderr)  # noqa: T201
 
 
 def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: Where) -> TaskFuture[Any]:

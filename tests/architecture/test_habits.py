@@ -25,6 +25,7 @@ BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.serialize.pickling": {"attempt"},  # what pickling and unpickling call
     "shoal_kernel.cellrun": {"_look"},  # the _repr_ methods of a value
     "shoal_kernel.header": {"_evaluated"},  # the line of a %%parallel cell
+    "shoal_kernel.runhere": {"run_here"},  # statements of a cell that also run in the notebook
 }
 
 # What is reached for in other packages, because there is no public way to it.
