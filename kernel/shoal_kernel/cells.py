@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -31,8 +30,8 @@ from shoal_kernel.options import TaskOptions, parse_options
 from shoal_kernel.output import CellOutput
 from shoal_kernel.plan import Plan, make_plan
 from shoal_kernel.refusals import TOO_DEEP, refuse_keyboard, refuse_outside_function
-from shoal_kernel.shown import Splitter
 from shoal_kernel.runhere import run_here
+from shoal_kernel.shown import Splitter
 from shoal_kernel.strips import Strip
 from shoal_kernel.where import cell_number
 

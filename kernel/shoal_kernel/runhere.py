@@ -37,11 +37,15 @@ def run_here(shell: Any, parts: Iterable[ast.stmt], text: str, count: int) -> No
         except ImportError as error:
             print(f"Shoal: {error}; the name is known on the workers only.", file=sys.stderr)  # noqa: T201
         except Exception as error:
-            told = explain(Raised(error), "")
-            if told is not None:
-                setattr(error, "_render_traceback_", lambda: told[2])  # noqa: B010 - the class has no such attribute
+            _show_own_lines(error)
             raise
     local.want(_imported(parts))  # an edit of a module beside the notebook is to be seen by the workers
+
+
+def _show_own_lines(error: Exception) -> None:
+    told = explain(Raised(error), "")
+    lines = [] if told is None else told[2]
+    setattr(error, "_render_traceback_", lambda: lines)  # noqa: B010 - the class has no such attribute
 
 
 def _imported(parts: Iterable[ast.stmt]) -> Iterator[str]:

@@ -57,7 +57,11 @@ def _named(magic: str, line: str, session: Session, notebook: Mapping[str, Any])
         futures = [f for f in find_futures(notebook[word]) if isinstance(f, ValueFuture)]
         if not futures:
             raise CellError(f"{magic}: '{word}' holds no future of a task", "give a task's number, see %tasks")
-        found.update((future.tid, None) for future in futures)
+        own = [future for future in futures if future.owner is session.owner]
+        if not own:  # its number is that of another task here
+            what = f"{magic}: '{word}' is of {futures[0].describe()} of another session, which is not the current one"
+            raise CellError(what, "run its cell again")
+        found.update((future.tid, None) for future in own)
     if not found:
         raise CellError(f"{magic} needs to know which task", f"write {magic} NUMBER or {magic} NAME")
     return list(found)

@@ -16,11 +16,11 @@ import msgspec
 
 from shoal.config import Config, current, new_session
 from shoal.errors import ConfigurationError
-from shoal.options import TaskOptions
+from shoal.options import TaskOptions, checked_labels, checked_retries, checked_seconds
 from shoal.place import in_task
 from shoal.resources import Resources
 from shoal.serialize import FunctionImage, InlineApp
-from shoal.session import Session, checked_labels, checked_retries, checked_seconds
+from shoal.session import Session
 
 __all__ = ["Executor"]
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import SupportsFloat
 
 import msgspec
 
 from shoal.errors import ConfigurationError
 from shoal.files import File
+from shoal.outcome import clean
 from shoal.resources import Resources
 
-__all__ = ["PLAIN", "Backoff", "TaskOptions"]
+__all__ = [
+    "PLAIN",
+    "Backoff",
+    "TaskOptions",
+    "checked_label",
+    "checked_labels",
+    "checked_outputs",
+    "checked_retries",
+    "checked_seconds",
+]
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,3 +99,71 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 PLAIN = TaskOptions()
 """Nothing in particular is asked."""
+
+
+# --------------------------------------------------------------------------- what people write
+
+
+def checked_label(label: object) -> str:
+    """The name of a task.
+
+    Raises:
+        ConfigurationError: it is no text.
+    """
+    if not isinstance(label, str) or not label:
+        raise ConfigurationError("label", label, "give a text")
+    return clean(label)
+
+
+def checked_labels(wanted: object) -> str | tuple[str, ...]:
+    """Labels of executors.
+
+    Raises:
+        ConfigurationError: it is no label, and no list of them.
+    """
+    if isinstance(wanted, str):
+        return wanted
+    if isinstance(wanted, Sequence) and all(isinstance(label, str) for label in wanted):
+        return tuple(wanted)
+    raise ConfigurationError("executors", wanted, "give a label, a list of labels, or 'all'")
+
+
+def checked_outputs(outputs: object) -> tuple[str, ...]:
+    """The names of outputs.
+
+    Raises:
+        ConfigurationError: it is no list of names that differ.
+    """
+    if isinstance(outputs, str) or not isinstance(outputs, Sequence):
+        raise ConfigurationError("outputs", outputs, "give a list of names, as in outputs=['model', 'score']")
+    for name in outputs:
+        if not isinstance(name, str) or not name or outputs.count(name) > 1:
+            raise ConfigurationError("outputs", outputs, "each output needs a name (a text) of its own")
+    return tuple(map(clean, outputs))
+
+
+def checked_retries(retries: object) -> float:
+    """The budget of retries.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(retries, int | float) or isinstance(retries, bool) or not 0 <= retries < math.inf:
+        raise ConfigurationError("retries", retries, "use a number, 0 or more")
+    return retries
+
+
+def checked_seconds(field: str, seconds: object) -> float:
+    """A time.
+
+    Args:
+        field: the name of the option, for the error.
+        seconds: any kind of number.
+
+    Raises:
+        ConfigurationError: it is no number above 0.
+    """
+    value = float(seconds) if isinstance(seconds, SupportsFloat) and not isinstance(seconds, bool) else 0.0
+    if not 0 < value < math.inf:
+        raise ConfigurationError(field, seconds, "use a number of seconds above 0")
+    return value

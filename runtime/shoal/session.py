@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import threading
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, SupportsFloat, TypeVar
+from typing import Any, Self, TypeVar
 
 from shoal.callbacks import drain
 from shoal.engine import Engine, RetryPolicy
@@ -24,8 +23,16 @@ from shoal.executors.threads import ThreadPoolExecutor, Threads
 from shoal.futures import Owner, TaskFuture
 from shoal.memo.spec import Memo
 from shoal.memoizing import Memoizer
-from shoal.options import PLAIN, TaskOptions
-from shoal.outcome import Raised, clean
+from shoal.options import (
+    PLAIN,
+    TaskOptions,
+    checked_label,
+    checked_labels,
+    checked_outputs,
+    checked_retries,
+    checked_seconds,
+)
+from shoal.outcome import Raised
 from shoal.place import chosen_sessions, leave_session, use_session
 from shoal.printed import PrintedText
 from shoal.record.log import LogReader, LogWriter
@@ -36,10 +43,6 @@ from shoal.serialize import FunctionImage
 __all__ = [
     "INTERNAL",
     "Session",
-    "checked_label",
-    "checked_labels",
-    "checked_retries",
-    "checked_seconds",
     "locate_cells",
 ]
 
@@ -189,7 +192,7 @@ class Session:
         options = TaskOptions(
             label="" if label is None else checked_label(label),
             executors=checked_labels(executors),
-            outputs=_checked_outputs(outputs) if outputs else (),
+            outputs=checked_outputs(outputs) if outputs else (),
             resources=resources,
             retries=None if retries is None else checked_retries(retries),
             walltime=0.0 if walltime is None else checked_seconds("walltime", walltime),
@@ -276,7 +279,7 @@ class Session:
             NoSession: this session has ended.
             ConfigurationError: an option has a value that cannot work.
         """
-        names = _checked_outputs(outputs) if outputs else ()
+        names = checked_outputs(outputs) if outputs else ()
         if isinstance(ended, BaseException):
             error, ended = ended, Future()
             ended.set_result(Ended(0, 1, (), Raised(error), final=True))
@@ -460,63 +463,3 @@ class Session:
         """For people."""
         state = "ended" if self.closed else f"{self.pending()} unfinished tasks"
         return f"<Session {self.run_id}: {', '.join(self.executors)}; {state}>"
-
-
-def checked_label(label: object) -> str:
-    """The name of a task.
-
-    Raises:
-        ConfigurationError: it is no text.
-    """
-    if not isinstance(label, str) or not label:
-        raise ConfigurationError("label", label, "give a text")
-    return clean(label)
-
-
-def checked_labels(wanted: object) -> str | tuple[str, ...]:
-    """Labels of executors.
-
-    Raises:
-        ConfigurationError: it is no label, and no list of them.
-    """
-    if isinstance(wanted, str):
-        return wanted
-    if isinstance(wanted, Sequence) and all(isinstance(label, str) for label in wanted):
-        return tuple(wanted)
-    raise ConfigurationError("executors", wanted, "give a label, a list of labels, or 'all'")
-
-
-def _checked_outputs(outputs: object) -> tuple[str, ...]:
-    if isinstance(outputs, str) or not isinstance(outputs, Sequence):
-        raise ConfigurationError("outputs", outputs, "give a list of names, as in outputs=['model', 'score']")
-    for name in outputs:
-        if not isinstance(name, str) or not name or outputs.count(name) > 1:
-            raise ConfigurationError("outputs", outputs, "each output needs a name (a text) of its own")
-    return tuple(map(clean, outputs))
-
-
-def checked_retries(retries: object) -> float:
-    """The budget of retries.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if not isinstance(retries, int | float) or isinstance(retries, bool) or not 0 <= retries < math.inf:
-        raise ConfigurationError("retries", retries, "use a number, 0 or more")
-    return retries
-
-
-def checked_seconds(field: str, seconds: object) -> float:
-    """A time.
-
-    Args:
-        field: the name of the option, for the error.
-        seconds: any kind of number.
-
-    Raises:
-        ConfigurationError: it is no number above 0.
-    """
-    value = float(seconds) if isinstance(seconds, SupportsFloat) and not isinstance(seconds, bool) else 0.0
-    if not 0 < value < math.inf:
-        raise ConfigurationError(field, seconds, "use a number of seconds above 0")
-    return value

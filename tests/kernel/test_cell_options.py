@@ -144,6 +144,26 @@ def test_a_failed_cell_can_be_debugged_here_with_its_inputs(kernel: Kernel) -> N
     assert kernel.value("out * three") == "1.0"
 
 
+def test_a_cell_that_failed_can_run_again(kernel: Kernel) -> None:
+    """What it makes itself it does not wait for, also if it changes it, or makes it in a branch: the failure before is no input."""
+    kernel.good("worth = 'no'")
+    code = "%%task\ngrown = []\ngrown.append(1)\nif worth:\n    extra = 1\nparsed = int(worth)"
+    kernel.good(code)
+    kernel.good("%wait")
+    kernel.good("worth = '5'")
+    kernel.good(code)
+    assert kernel.value("(grown.result(), extra.result(), parsed.result())") == "([1], 1, 5)"
+
+
+def test_what_no_executor_has_is_said(kernel: Kernel) -> None:
+    """In one sentence, for each kind of cell."""
+    for line in ("%%task --gpus 1", "%%parallel for x in [1] -> y --gpus 1", "%%bash_task --gpus 1"):
+        (text,) = kernel.run(f"{line}\n1").errors
+        assert "asks for more than there is: no executor of this session has them ('pool': gpus = 1" in text
+        assert "Resources(" not in text
+    assert "%%task --walltime 1h: that is not a number of seconds" in kernel.run("%%task --walltime 1h\n1").errors[0]
+
+
 def test_retry_takes_more_options(kernel: Kernel) -> None:
     """They are added to those of the cell; what cannot be is said."""
     kernel.good("%%task --memory '1 MB'\nlarge = int('no')")

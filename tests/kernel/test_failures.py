@@ -112,3 +112,22 @@ def test_a_cell_that_was_skipped_does_not_run_here(kernel: Kernel) -> None:
     refused = plain(kernel.run("%retry later --here"))
     assert "of cells that failed themselves" in refused
     assert refused.count("\n") == 0
+
+
+def test_tasks_of_a_session_that_was_replaced_are_not_taken_for_others(kernel: Kernel, tmp_path: Any) -> None:
+    """Their numbers are those of other tasks by now: each magic says so in a sentence; what waited for them ends."""
+    kernel.good("%%task\nimport time\ntime.sleep(60)\nold_1 = 1")
+    kernel.good("%%task\nold_2 = old_1 + 1")
+    kernel.good(
+        f"was, session = session, shoal.load(Config(run_dir={str(tmp_path)!r}, executors=[HighThroughputExecutor("
+        "label='pool', max_workers_per_node=2, provider=LocalProvider(init_blocks=1, max_blocks=1))]))"
+    )
+    kernel.good("%%task\nyoung = 1")
+    assert kernel.value("type(old_2.exception(timeout=30)).__name__") == "'SessionReplaced'"
+    for magic in ("%task", "%whence", "%output", "%cancel", "%retry"):
+        (text,) = kernel.run(f"{magic} old_1").errors
+        assert re.search(r"'old_1' is of old_1 of cell \d+ \(task \d+\) of another session", text), text
+        assert "Traceback" not in text
+    assert kernel.value("young.result()") == "1"
+    plain_cell = kernel.run("old_1 + 1")
+    assert "another shoal.load() ended the session" in plain(plain_cell)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from shoal.errors import ConfigurationError, UnknownOption
-from shoal.options import PLAIN, Backoff, TaskOptions
+from shoal.options import PLAIN, Backoff, TaskOptions, checked_label, checked_labels, checked_retries, checked_seconds
 from shoal.resources import Resources
-from shoal.session import Session, checked_label, checked_labels, checked_retries, checked_seconds
+from shoal.session import Session
 
 __all__ = ["AppOptions", "JoinOptions", "read_options"]
 

@@ -18,7 +18,12 @@ _RUNNER = "shoal_kernel.runs"  # a program of its own: it needs Jupyter, which t
 
 def add_commands(commands: Any) -> None:
     """Add ``run`` to the commands of a parser (what ``add_subparsers`` returned)."""
-    run = commands.add_parser("run", help="run a notebook, and show what its cells and tasks print")
+    run = commands.add_parser(
+        "run",
+        help="run a notebook, and show what its cells and tasks print",
+        epilog="The exit code is 0 if all cells ran and no task failed, 130 after Ctrl-C, else 1. Tasks of cells with the tag "
+        "raises-exception may fail.",
+    )
     run.add_argument("notebook", type=Path, help="the notebook, which is left as it is")
     run.add_argument("--output", type=Path, metavar="FILE", help="where to write the executed notebook")
     run.add_argument("--autotask", action="store_true", help="let cells run side by side where they safely can")
@@ -39,4 +44,9 @@ def _run(options: argparse.Namespace) -> int:
         words += ["--output", str(options.output)]
     if options.autotask:
         words.append("--autotask")
-    return subprocess.run([sys.executable, "-m", _RUNNER, *words], check=False).returncode
+    runner = subprocess.Popen([sys.executable, "-m", _RUNNER, *words])
+    while True:
+        try:
+            return runner.wait()
+        except KeyboardInterrupt:
+            continue  # it has got it as well, and knows what to do

@@ -42,7 +42,7 @@ def test_options(line: str, expected: TaskOptions) -> None:
         ("--nam x", "write --name"),
         ("x y", "no option 'x'"),
         ("--nam=x", "no option '--nam=x'"),
-        ("-i", "expected one argument"),
+        ("-i", "has nothing after it"),
         ("-o 3x", "'3x' is not a variable's name"),
         ("--name 'x", "close the quotation"),
         ("--cores 0", "--cores 0.0 cannot be"),
