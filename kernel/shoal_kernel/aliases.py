@@ -10,6 +10,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from shoal_kernel.checks import can_change
+from shoal_kernel.effects import is_a
 
 __all__ = ["Sharers"]
 
@@ -136,7 +137,7 @@ def _parts(item: Any) -> list[Any]:
     if kind is FunctionType:
         cells = [cell.cell_contents for cell in item.__closure__ or () if cell != type(cell)()]
         return [*cells, *(item.__defaults__ or ()), *(item.__kwdefaults__ or {}).values(), *vars(item).values()]
-    if isinstance(item, type):
+    if is_a(item, type):
         return list(vars(item).values()) if item.__module__ == "__main__" else []
     home = kind.__module__.partition(".")[0]
     if home in ("builtins", "collections", "functools", "itertools", "types"):

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from shoal.errors import CellError
-from shoal_kernel.effects import PURE_BUILTINS, call_name
+from shoal_kernel.effects import PURE_BUILTINS, call_name, is_a
 from shoal_kernel.names import CellNames, analyse
 from shoal_kernel.reaching import reach
 
@@ -131,7 +131,7 @@ class _Walk:
     def _is_known(self, name: str) -> bool:
         if name in self.bound and name not in self._elsewhere:
             return True
-        return name in self._notebook and name not in self._elsewhere and not isinstance(self._notebook[name], Future)
+        return name in self._notebook and name not in self._elsewhere and not is_a(self._notebook[name], Future)
 
     def _look_back(self) -> None:
         """What the statements so far may have done and used through functions of the notebook."""
@@ -189,7 +189,7 @@ def _hears(part: ast.ClassDef) -> bool:
 
 
 def _has_hook(value: Any) -> bool:
-    if not isinstance(value, type):
+    if not is_a(value, type):
         return False
     if issubclass(value, type) or type(value).__module__ == "__main__":
         return any(kind.__module__ == "__main__" for kind in (value, type(value)))

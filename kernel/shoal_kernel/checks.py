@@ -21,6 +21,7 @@ from shoal.outcome import Payload
 from shoal.serialize import pack
 from shoal.serialize.reducers import is_app
 from shoal.serialize.references import reference
+from shoal_kernel.effects import is_a
 from shoal_kernel.purity import INSTANCE, LIBRARIES, MODULE, OBJECT
 from shoal_kernel.sizes import size_of
 
@@ -99,11 +100,11 @@ class Watch:
         for name, value in values.items():
             if name not in said:
                 self._bound[name] = value
-            if name in others or isinstance(value, type):
+            if name in others or is_a(value, type):
                 continue
             if (name not in said or name in checks.watched) and _has_state(value) and self._is_touched(name, value):
                 self._look(name, value, self._before)
-        known_as = {id(value): name for name, value in values.items() if isinstance(value, type)}
+        known_as = {id(value): name for name, value in values.items() if is_a(value, type)}
         for kind in classes_of(value for name, value in values.items() if name not in others):
             self._look(known_as.get(id(kind), kind.__name__), kind, self._classes)
 
@@ -118,7 +119,7 @@ class Watch:
         return name in self._doubted or not is_known(value)
 
     def _look(self, name: str, value: Any, where: dict[str, tuple[Any, bytes | None]]) -> None:
-        size = size_of(_state(value) if isinstance(value, type) else value, BOUND)
+        size = size_of(_state(value) if is_a(value, type) else value, BOUND)
         if size > BOUND:
             self.unchecked[name] = _in_words(size)
         else:
@@ -166,11 +167,11 @@ def _in_words(size: int) -> str:
 def can_change(value: Any) -> bool:
     """Whether an object can be changed in place: not so for numbers, text, modules, functions without state, plain classes."""
     kind = type(value)
-    if kind in _ATOMS or isinstance(value, ModuleType) or is_app(kind):
+    if kind in _ATOMS or is_a(value, ModuleType) or is_app(kind):
         return False
     if kind is tuple or kind is frozenset:
         return any(map(can_change, value))
-    if kind is FunctionType or isinstance(value, type):
+    if kind is FunctionType or is_a(value, type):
         return any(map(can_change, _state(value)))
     return reference(value) is None
 
@@ -198,9 +199,9 @@ def classes_of(values: Iterable[Any]) -> list[type]:
             if not {*map(type, parts)} <= {*_ATOMS}:
                 pending.extend(parts)
             continue
-        own = [part for part in (item if isinstance(item, type) else kind).__mro__ if part.__module__ == "__main__"]
+        own = [part for part in (item if is_a(item, type) else kind).__mro__ if part.__module__ == "__main__"]
         found.update(dict.fromkeys(own))
-        if own and not isinstance(item, type):
+        if own and not is_a(item, type):
             pending.extend(getattr(item, "__dict__", {}).values())
     return list(found)
 
@@ -209,12 +210,12 @@ def _state(code: Any) -> list[Any]:
     """What a function or class of the notebook holds besides code."""
     if reference(code) is not None:
         return []
-    if isinstance(code, type):
+    if is_a(code, type):
         held = [value for name, value in vars(code).items() if not is_dunder(name)]
-        return [value for value in held if not hasattr(value, "__get__") and not isinstance(value, type)]
+        return [value for value in held if not hasattr(value, "__get__") and not is_a(value, type)]
     cells = [_content(cell) for cell in code.__closure__ or ()]
     held = [*cells, *(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).values(), *vars(code).values()]
-    return [value for value in held if type(value) is not FunctionType and not isinstance(value, type)]
+    return [value for value in held if type(value) is not FunctionType and not is_a(value, type)]
 
 
 def _content(cell: CellType) -> Any:
@@ -241,9 +242,9 @@ def is_known(value: Any) -> bool:
             continue
         seen.add(id(item))
         left -= 1
-        if isinstance(item, ModuleType):
+        if is_a(item, ModuleType):
             home = item.__name__
-        elif kind is FunctionType or isinstance(item, type):
+        elif kind is FunctionType or is_a(item, type):
             home = item.__module__
         elif kind in _CONTAINERS or kind is dict:
             for part in (item, item.values()) if kind is dict else (item,):
@@ -268,10 +269,10 @@ def is_what(value: Any, kind: str) -> bool:
         value: the object.
         kind: as in :data:`shoal_kernel.purity.LIBRARY`.
     """
-    is_module = isinstance(value, ModuleType)
+    is_module = is_a(value, ModuleType)
     if (kind == MODULE and not is_module) or (kind == OBJECT and is_module):
         return False
-    if kind in (INSTANCE, OBJECT) and isinstance(value, type):
+    if kind in (INSTANCE, OBJECT) and is_a(value, type):
         return False
     held = getattr(value, "__dict__", None)
     if type(held) is dict and any(held.get(name) is False for name in _IN_PLACE):
@@ -303,9 +304,9 @@ class _Looker(pickle.Pickler):
         """What stands for an object that is no plain container."""
         if obj is _stands:
             return NotImplemented
-        if isinstance(obj, ModuleType) or is_app(type(obj)):
+        if is_a(obj, ModuleType) or is_app(type(obj)):
             return _stands, (type(obj).__name__,)
-        if type(obj) is FunctionType or isinstance(obj, type):
+        if type(obj) is FunctionType or is_a(obj, type):
             known = id(obj) in self._met  # it may hold itself
             self._met.add(id(obj))
             return _stands, (obj.__qualname__, *(() if known else _state(obj)))

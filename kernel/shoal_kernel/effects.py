@@ -15,6 +15,7 @@ __all__ = [
     "PURE_BUILTINS",
     "REFLECTION",
     "call_name",
+    "is_a",
     "is_generator",
     "made_moving",
     "namespace_of",
@@ -117,6 +118,11 @@ def made_moving(tree: ast.Module) -> frozenset[str]:
         for target in part.targets
         if isinstance(target, ast.Name)
     )
+
+
+def is_a(value: object, kind: type) -> bool:
+    """As ``isinstance``, but it runs no code of the object's own: its ``__class__`` may be a property."""
+    return issubclass(type(value), kind)
 
 
 def is_generator(value: object) -> bool:

@@ -11,7 +11,7 @@ from weakref import WeakSet
 from shoal.errors import CellError
 from shoal_kernel.aliases import Sharers
 from shoal_kernel.checks import Checks, is_what
-from shoal_kernel.effects import is_generator
+from shoal_kernel.effects import is_a, is_generator
 from shoal_kernel.names import CellNames
 from shoal_kernel.reaching import Reached
 from shoal_kernel.sharing import Touches
@@ -50,7 +50,7 @@ class Guarded(NamedTuple):
             if (
                 first in self.found
                 and second not in touched
-                and not isinstance(self.notebook[first], Future)
+                and not is_a(self.notebook[first], Future)
                 and not is_what(self.notebook[first], kind)
             ):
                 touched.add(second)
@@ -64,7 +64,7 @@ class Guarded(NamedTuple):
 
 
 def _is_moving(value: Any) -> bool:
-    return value in MOVING if isinstance(value, Future) else isinstance(value, Iterator)
+    return value in MOVING if is_a(value, Future) else is_a(value, Iterator)
 
 
 def refuse_shared(guarded: Guarded, outputs: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from shoal.apps import App
 from shoal.futures import DataFuture, TaskFuture
+from shoal_kernel.effects import is_a
 from shoal_kernel.names import analyse
 from shoal_kernel.reaching import reach
 
@@ -157,12 +158,12 @@ def calls_apps(function: FunctionType) -> bool:
     seen: set[int] = set()
     while pending and len(seen) < _MOST:
         value = pending.pop()
-        if isinstance(value, MethodType):
+        if is_a(value, MethodType):
             value = value.__func__
-        if id(value) in seen or isinstance(value, Future):
+        if id(value) in seen or is_a(value, Future):
             continue
         seen.add(id(value))
-        if isinstance(value, App) or _is_ours(value) or _is_ours(type(value)):
+        if is_a(value, App) or _is_ours(value) or _is_ours(type(value)):
             return True
         if type(value) is FunctionType:
             codes = [value.__code__]

@@ -22,7 +22,7 @@ from shoal.futures import ValueFuture
 from shoal.outcome import Value
 from shoal_kernel.bothsides import both_sides
 from shoal_kernel.checks import BOUND, Checks, can_change
-from shoal_kernel.effects import made_moving
+from shoal_kernel.effects import is_a, made_moving
 from shoal_kernel.guarding import Guarded, checks_of, refuse_shared
 from shoal_kernel.names import CellNames, Note, analyse
 from shoal_kernel.options import TaskOptions
@@ -117,7 +117,7 @@ def make_plan(
     """
     names = analyse(tree)
     _refuse_hiding(names.notes)
-    refuse_results(tree, names, {name for name in found if isinstance(notebook[name], Future)})
+    refuse_results(tree, names, {name for name in found if is_a(notebook[name], Future)})
     plan = Plan()
     plan.local, plan.late, local_names, defined = both_sides(tree, names, notebook, found, options.writes or ())
     plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
@@ -210,7 +210,7 @@ def _outputs(guarded: Guarded, options: TaskOptions, without: set[str], here: bo
                 raise CellError(f"-o {name}: the cell does not write '{name}'", _suggest(name, names.changed, ()))
         return list(options.writes)
     for name in sorted(names.item_writes - names.writes):
-        if name in found and isinstance(notebook[name], type):
+        if name in found and is_a(notebook[name], type):
             raise CellError(
                 f"the cell sets an attribute of the class '{name}', which would only change the copy on the worker",
                 "set it in a plain cell, or define the class in this cell",
@@ -240,7 +240,7 @@ def _dangers(guarded: Guarded) -> tuple[dict[str, int], dict[str, int]]:
 
 def _is_too_large(value: Any) -> bool:
     """Whether a value is too large to tell, by looking at it, whether it was changed: then it counts as changed."""
-    return not isinstance(value, Future) and can_change(value) and size_of(value, BOUND) > BOUND
+    return not is_a(value, Future) and can_change(value) and size_of(value, BOUND) > BOUND
 
 
 def _deleted(tree: ast.Module) -> list[str]:

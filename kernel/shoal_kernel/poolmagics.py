@@ -13,7 +13,7 @@ from shoal_kernel.again import check_failed, refuse_here, retry_task
 from shoal_kernel.attach import attach
 from shoal_kernel.errors import saying_no
 from shoal_kernel.feed import current_session
-from shoal_kernel.here import is_kept, naming_debug, run_here
+from shoal_kernel.here import naming_debug, run_here, told_way
 from shoal_kernel.single import one_task
 from shoal_kernel.status import pools_text, scale_executor, status_text, use_pool
 
@@ -114,7 +114,7 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
                 retry_task(session, self.shell, tid, dash + options)
                 return
             who = check_failed(session, tid)
-            if not is_kept(session.run_id, tid):
+            if not told_way(session.run_id, tid):
                 refuse_here(session, tid, who)
         with naming_debug():
             run_here(self.shell, session.run_id, tid)

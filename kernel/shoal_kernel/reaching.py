@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from shoal.serialize.codes import facts_of, source_of
+from shoal_kernel.effects import is_a
 from shoal_kernel.names import analyse, parse
 from shoal_kernel.sharing import touches
 
@@ -86,7 +87,7 @@ def definitions(notebook: Mapping[str, Any], names: Iterable[str]) -> list[ast.M
     while pending and len(found) < _MOST:
         value = pending.pop()
         value = getattr(value, "__func__", value)
-        if isinstance(value, type):
+        if is_a(value, type):
             pending += [part for part in _parts(value) if type(part) is FunctionType]
         if type(value) is not FunctionType or value.__globals__ is not notebook or value.__code__ in found:
             continue
@@ -104,7 +105,7 @@ def _contents(function: FunctionType) -> list[Any]:
 
 def _parts(value: Any) -> Iterable[Any]:
     kind = type(value)
-    if isinstance(value, type):
+    if is_a(value, type):
         if value.__module__ != "__main__":
             return ()
         members = [getattr(part, "__func__", part) for part in vars(value).values()]
@@ -117,7 +118,7 @@ def _parts(value: Any) -> Iterable[Any]:
         return [item for item in items if callable(item) or type(item).__module__ == "__main__"]
     if isinstance(value, functools.partial):
         return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, MethodType):
+    if is_a(value, MethodType):
         return [value.__func__, value.__self__]
     if hasattr(kind, "__shoal_function__"):
         return [value.__wrapped__]

@@ -90,6 +90,11 @@ class Talking(NotebookClient):
             raise asyncio.CancelledError
         return done
 
+    @property
+    def place(self) -> str:
+        """How far it is."""
+        return f"cell {self.count} of {self.total}"
+
     def interrupt(self) -> None:
         """Ctrl-C: the first interrupts what runs, as in a notebook, the second ends the kernel."""
         self.interrupts += 1
@@ -213,7 +218,7 @@ def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         if not isinstance(json.loads(text), dict):
-            raise ValueError("it holds something else")
+            raise TypeError("it holds something else")
         return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call, unused-ignore]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         why = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else f"{type(error).__name__}: {error}"
@@ -222,24 +227,23 @@ def _read(path: Path) -> Any:
 
 def _execute(client: Talking, path: Path) -> int:
     began = time.monotonic()
-    place = lambda: f"cell {client.count} of {client.total}"  # noqa: E731
     try:
         client.execute()
     except CellExecutionError as error:
         if not client.interrupts:
-            _write(f"\n{error}\n{path}: {place()} failed.\n")
+            _write(f"\n{error}\n{path}: {client.place} failed.\n")
             return 1
     except asyncio.CancelledError:
         pass
     except DeadKernelError:
         if not client.interrupts:
-            _write(f"{path}: the kernel has ended in {place()}; what it printed last stands above.\n")
+            _write(f"{path}: the kernel has ended in {client.place}; what it printed last stands above.\n")
             return 1
     except RuntimeError as error:
         _write(f"{path}: the kernel '{client.kernel_name}' did not start: {error}\n")
         return 1
     if client.interrupts:
-        _write(f"{path}: interrupted in {place()}; tasks that were not over have ended.\n")
+        _write(f"{path}: interrupted in {client.place}; tasks that were not over have ended.\n")
         return _INTERRUPTED
     failed = client.unexpected()
     if failed:

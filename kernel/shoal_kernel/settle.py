@@ -15,6 +15,7 @@ from shoal.futures.crowd import wait_for_any
 from shoal.futures.stopping import cancel_all
 from shoal.outcome import in_one_line
 from shoal_kernel.aliases import Sharers
+from shoal_kernel.effects import is_a
 from shoal_kernel.endings import tell_all
 from shoal_kernel.errors import short
 from shoal_kernel.guarding import Guarded
@@ -35,9 +36,7 @@ _DRAIN = 2.0
 def held_futures(notebook: Mapping[str, Any]) -> dict[str, ValueFuture[Any]]:
     """The variables that hold futures of tasks; what IPython keeps of outputs is left out."""
     return {
-        name: value
-        for name, value in list(notebook.items())
-        if isinstance(value, ValueFuture) and not name.startswith("_")
+        name: value for name, value in list(notebook.items()) if is_a(value, ValueFuture) and not name.startswith("_")
     }
 
 

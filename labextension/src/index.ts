@@ -5,7 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { loadBokeh } from './bokeh';
-import { showTaskCells } from './cells/cells';
+import { addStaleCommand, showTaskCells } from './cells/cells';
 import { addCommands, notebookSide } from './commands';
 import { renderGraphs } from './graph/renderer';
 import { PoolModel } from './model';
@@ -88,9 +88,12 @@ const cells: JupyterFrontEndPlugin<void> = {
   description: 'Shows how the tasks of cells are, with buttons, and their output after a reload of the page.',
   autoStart: true,
   requires: [INotebookTracker],
-  optional: [ITranslator],
-  activate: (_app, tracker: INotebookTracker, translator: ITranslator | null) =>
-    showTaskCells(tracker, (translator ?? nullTranslator).load('shoal_lab'))
+  optional: [ITranslator, ICommandPalette],
+  activate: (app, tracker: INotebookTracker, translator: ITranslator | null, palette: ICommandPalette | null) => {
+    const trans = (translator ?? nullTranslator).load('shoal_lab');
+    showTaskCells(tracker, trans);
+    addStaleCommand(app, tracker, palette, trans);
+  }
 };
 
 export * from './tokens';

@@ -18,6 +18,7 @@ export namespace CommandIDs {
   export const scalePool = 'shoal:scale-pool';
   export const usePool = 'shoal:use-pool';
   export const refresh = 'shoal:refresh';
+  export const runStale = 'shoal:run-stale';
 }
 
 /** What is known about the pools, at one moment. A new object whenever something changed. */

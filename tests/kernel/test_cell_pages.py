@@ -86,6 +86,18 @@ def test_cancel_and_stale_are_answered_while_a_cell_runs(kernel: Kernel, page: P
     kernel.until(lambda: busy.reply is not None)
 
 
+def test_a_line_below_rerun_means_the_cell_that_ran_again(kernel: Kernel, page: Page) -> None:
+    """The line stands below %rerun, and its buttons act on the cell whose text ran."""
+    kernel.run("near = 1", "first")
+    kernel.run("%%task\nnext_ = near + 1", "second")
+    kernel.run("near = 2", "first")
+    kernel.run("%rerun next_", "again")
+    kernel.good("%wait")
+    told = page.answer("want -> cell", cells=["again"])
+    lines = [output["data"][LINE] for output in told["outputs"] if LINE in output.get("data", {})]
+    assert [line["cell"] for line in lines] == ["second"]
+
+
 RESTORE = """
 from shoal_kernel.output import CellOutput
 place = CellOutput.restored(get_ipython(), {cell!r}, 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+
+from shoal_kernel.runs import main
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_notebook.py"
 
@@ -101,3 +105,67 @@ def test_a_missing_notebook_is_named(tmp_path: Path):
     )
     assert done.returncode != 0
     assert "there is no notebook" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"{", "cannot be read as a notebook (JSONDecodeError"),
+        (b"[1]", "it holds something else"),
+        (b"", "cannot be read as a notebook"),
+        ('{"cells": "\u00e9"}'.encode("latin-1"), "it is not in UTF-8"),
+        (b'{"nbformat": 9, "nbformat_minor": 0, "metadata": {}, "cells": []}', "Unsupported nbformat version 9"),
+        (None, "there is no notebook"),
+    ],
+)
+def test_what_is_no_notebook_is_refused_in_one_sentence(tmp_path: Path, text: bytes | None, told: str):
+    """Before a kernel starts."""
+    path = tmp_path / "n.ipynb"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(SystemExit) as stopped:
+        main([str(path)])
+    assert told in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_where_the_result_cannot_be_written_nothing_runs(tmp_path: Path):
+    """A missing folder is named at once; so is a kernel of another language."""
+    path = tmp_path / "n.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), path)
+    with pytest.raises(SystemExit, match="there is no folder .*none for --output"):
+        main([str(path), "--output", str(tmp_path / "none" / "out.ipynb")])
+    spec = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}
+    nbformat.write(new_notebook(cells=[new_code_cell("1")], metadata=spec), path)
+    with pytest.raises(SystemExit, match="wants the kernel 'ir', which is not installed"):
+        main([str(path)])
+
+
+def test_a_kernel_that_dies_is_named_by_its_cell(tmp_path: Path):
+    """With exit code 1; what was done by then is written."""
+    out = tmp_path / "out.ipynb"
+    done = run(tmp_path, "print('first')", "import os\nos._exit(3)", "print('never')", arguments=("--output", str(out)))
+    assert done.returncode == 1
+    assert "the kernel has ended in cell 2 of 3" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert nbformat.read(out, as_version=4).cells[0].outputs[0]["text"] == "first\n"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_the_run(tmp_path: Path, times: int):
+    """The first interrupts the cell; a second ends one that holds on. The exit code is that of an interrupted program."""
+    path = tmp_path / "n.ipynb"
+    holds_on = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        print('no', flush=True)"
+    code = "print('begun', flush=True)\n" + (holds_on if times == 2 else "import time\ntime.sleep(60)")
+    nbformat.write(new_notebook(cells=[new_code_cell(code), new_code_cell("2")]), path)
+    command = [sys.executable, "-m", "shoal.cli", "run", str(path)]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for word in ("begun\n", "no\n")[:times]:  # a terminal interrupts all processes of the command
+            for line in process.stdout:
+                if line == word:
+                    break
+            os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "interrupted in cell 1 of 2" in rest

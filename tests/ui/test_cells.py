@@ -160,6 +160,9 @@ def test_a_reload_loses_and_doubles_nothing(board: Board):
         assert board.text(2, page).count("element") == 8
         assert "8 of 8 done" in board.text(2, page)
         assert board.text(4, page).count("short") == 4
+    dirty = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
+    assert not other.evaluate(dirty), "one of the two saves it"
+    board.until(lambda: board.page.evaluate(dirty))
     other.close()
     saved = board.lab.save(board.page, NOTEBOOK)
     assert saved[4]["outputs"] == before[4]["outputs"], "what was right is as it was"
@@ -236,6 +239,11 @@ def test_stale_cells_say_so_and_run_again_in_place(board: Board):
     assert board.value(1) == "20"
     expect(badge).to_be_hidden(timeout=LIMIT)
     expect(board.button(2, "stale")).to_have_count(0)
+    board.page.evaluate(f"() => ({CELL})(0).sharedModel.setSource('base = 3')")
+    board.run(0)
+    expect(badge).to_be_visible(timeout=LIMIT)
+    board.page.evaluate("async () => { await window.jupyterapp.commands.execute('shoal:run-stale'); }")
+    board.until(lambda: (board.value(1), board.value(2)) == ("6", "7"))
 
 
 def test_a_failed_cell_offers_what_helps(board: Board):

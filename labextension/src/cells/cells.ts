@@ -1,6 +1,10 @@
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import type { ICommandPalette } from '@jupyterlab/apputils';
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import { CommandIDs } from '../tokens';
+import { runStale } from './actions';
 import { MIME_TYPE } from './data';
 import { CellDoor } from './door';
 import { TaskLine } from './line';
@@ -25,4 +29,25 @@ export function showTaskCells(tracker: INotebookTracker, trans: TranslationBundl
   };
   tracker.forEach(add);
   tracker.widgetAdded.connect((_, panel) => add(panel));
+}
+
+/** Add what the button of a stale cell does as a command. */
+export function addStaleCommand(
+  app: JupyterFrontEnd,
+  tracker: INotebookTracker,
+  palette: ICommandPalette | null,
+  trans: TranslationBundle
+): void {
+  app.commands.addCommand(CommandIDs.runStale, {
+    label: trans.__('Run All Stale Cells'),
+    caption: trans.__('Run the cells of the notebook that are stale, in their order, each in its place'),
+    describedBy: { args: { type: 'object', properties: {} } },
+    isEnabled: () => tracker.currentWidget !== null,
+    execute: async () => {
+      if (tracker.currentWidget) {
+        await runStale(tracker.currentWidget, trans);
+      }
+    }
+  });
+  palette?.addItem({ command: CommandIDs.runStale, category: 'Shoal' });
 }

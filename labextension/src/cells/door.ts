@@ -179,10 +179,6 @@ export class CellDoor {
 
   // ------------------------------------------------------------------ what is written
 
-  /**
-   * A page that has the output from its own request saves the notebook; while it is there, this one only shows it.
-   * Otherwise both would save, and JupyterLab would ask which of them is right.
-   */
   private write(followed: IFollowed, change: () => void): void {
     const model = this.context.model;
     if (model.collaborative) {
@@ -190,16 +186,25 @@ export class CellDoor {
     }
     const dirty = model.dirty;
     change();
-    if (!dirty && this.sessions.includes(followed.session)) {
+    if (!dirty && !this.saves(followed.session)) {
       model.dirty = false;
     }
   }
 
+  /**
+   * Whether this page is the one to save what comes: if the page that ran the cell is gone, the first of the others.
+   * Otherwise all would save, and JupyterLab would ask which of them is right.
+   */
+  private saves(session: string): boolean {
+    const [first] = this.sessions;
+    const own = this.context.sessionContext.session?.kernel?.clientId;
+    return first === undefined || (first === own && !this.sessions.includes(session));
+  }
+
   private onPages(sessions: readonly string[]): void {
-    const own = [...this.followed.values()];
-    const lost = own.some(({ session }) => this.sessions.includes(session) && !sessions.includes(session));
+    const others = [...this.followed.values()].filter(({ session }) => !this.saves(session));
     this.sessions = sessions;
-    if (lost) {
+    if (others.some(({ session }) => this.saves(session))) {
       this.context.model.dirty = true;
     }
   }
