@@ -12,7 +12,7 @@ from typing import Any
 from shoal.errors import ShoalError
 from shoal.outcome import Failure, JoinFailed, Outcome, Raised, Skipped, in_one_line
 
-__all__ = ["Explained", "cell_name", "explain", "saying_no", "short"]
+__all__ = ["Explained", "cell_name", "explain", "is_inside", "own_frames", "saying_no", "short"]
 
 Explained = tuple[str, str, list[str]]
 """Type, message and lines of an error, as front ends take them."""
@@ -102,9 +102,19 @@ def _cell_or_file(match: re.Match[str]) -> str:
     return match[0] if name == match[1] else f"{name}, line"
 
 
+def is_inside(file: str) -> bool:
+    """Whether a file of code is Shoal's own, which is no news to people."""
+    return _INSIDE.search(file) is not None
+
+
+def own_frames(text: str) -> str:
+    """A traceback without frames of Shoal's own, and with the names of cells that people know."""
+    return _FILE.sub(_cell_or_file, _ENTRY.sub(_entry, text))
+
+
 def _told(kind: str, message: str, text: str) -> Explained:
     kind = kind.removeprefix("__main__.")
-    kept = _FILE.sub(_cell_or_file, _ENTRY.sub(_entry, text)).rstrip("\n")
+    kept = own_frames(text).rstrip("\n")
     shown = kind.removeprefix("shoal.errors.")  # known enough without
     for name in (kind, kind.rpartition(".")[2]):
         head, found, tail = kept.rpartition(f"\n{name}")

@@ -20,6 +20,7 @@ from shoal_kernel.outlet import outlet
 from shoal_kernel.output import resend
 from shoal_kernel.pages import TARGET
 from shoal_kernel.poolmagics import COMPLETERS, PoolMagics
+from shoal_kernel.stacks import show_own_lines, show_whole_stacks
 from shoal_kernel.stale import cells_of
 from shoal_kernel.where import CellFinder
 
@@ -66,6 +67,7 @@ def load(shell: Any) -> None:
     use_interrupts(KernelInterrupts(shell))
     locate_cells(CellFinder(shell))
     name_files(lambda file: cell_name(shell, file))
+    show_own_lines()
     _hooks[id(shell)] = (around, before_cell, after_cell)
 
 
@@ -80,6 +82,7 @@ def unload(shell: Any) -> None:
         use_interrupts(Interrupts())
         locate_cells(_nowhere)
         name_files(str)
+        show_whole_stacks()
 
 
 def _nowhere() -> None:

@@ -182,7 +182,7 @@ def _inputs(
             raise CellError(f"'{name}', which line {line} reads, is not defined here", _suggest(name, found))
     changed = (names.item_writes | names.mutators) - names.writes  # what the cell binds for certain is its own
     wanted = names.reads | names.free | names.maybe | changed | names.builtins
-    unlikely = {name for name in names.if_loop_is_empty if name in found and not isinstance(notebook[name], _SMALL)}
+    unlikely = {name for name in names.if_loop_is_empty if name in found and not is_a(notebook[name], _SMALL)}
     unlikely |= names.imports - names.reads
     # the last run of the cell may have failed: what it did not make is no reason not to run it again
     unlikely |= {name for name in names.maybe - names.reads if name in found and _has_failed(notebook[name])}
@@ -218,7 +218,7 @@ def _outputs(guarded: Guarded, options: TaskOptions, without: set[str], here: bo
     changed = {
         name
         for name in (names.item_writes | names.mutators | guarded.reached.changes) - names.writes
-        if name in found and not isinstance(notebook[name], _FIXED)
+        if name in found and not is_a(notebook[name], _FIXED)
     }
     changed |= guarded.moving() - names.writes
     if not here:
@@ -229,7 +229,7 @@ def _outputs(guarded: Guarded, options: TaskOptions, without: set[str], here: bo
 def _dangers(guarded: Guarded) -> tuple[dict[str, int], dict[str, int]]:
     """The names of the notebook that the cell changes, and those that it may change."""
     names, notebook = guarded.names, guarded.notebook
-    movable = {name for name in guarded.found if not isinstance(notebook[name], _FIXED) and can_change(notebook[name])}
+    movable = {name for name in guarded.used() if not is_a(notebook[name], _FIXED) and can_change(notebook[name])}
     changed = (
         (names.item_writes | names.mutators | guarded.reached.changes | guarded.moving()) & movable & guarded.used()
     )

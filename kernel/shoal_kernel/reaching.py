@@ -113,10 +113,10 @@ def _parts(value: Any) -> Iterable[Any]:
             if isinstance(part, property):
                 members += [part.fget, part.fset, part.fdel]
         return [part for part in members if type(part) is FunctionType] + [*value.__bases__]
-    if isinstance(value, list | tuple | dict):
-        items = list(value.values() if isinstance(value, dict) else value)[:_MOST]
+    if is_a(value, (list, tuple, dict)):
+        items = list(value.values() if is_a(value, dict) else value)[:_MOST]
         return [item for item in items if callable(item) or type(item).__module__ == "__main__"]
-    if isinstance(value, functools.partial):
+    if is_a(value, functools.partial):
         return [value.func, *value.args, *value.keywords.values()]
     if is_a(value, MethodType):
         return [value.__func__, value.__self__]

@@ -123,7 +123,10 @@ class Restoring:
     def _lost(self, tid: int, fate: Fate | None) -> TaskFuture[Any]:
         view = self._past.view
         label, cell = view.label[tid], view.cell[tid]
-        who = f"{label} of cell [{cell.execution_count}]" if cell is not None else f"{label} (task {tid})"
+        who = f"{label} (task {tid})"
+        if cell is not None:
+            number = cell.execution_count
+            who = f"cell [{number}]" if label == f"cell {number}" else f"{label} of cell [{number}]"
         error = SessionLost(who if fate is not None else f"the value of {who}", fate.lacked if fate else "", _AGAIN)
         if cell is not None:
             reason = "it was lost with the kernel that ended"

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
+from shoal_kernel.effects import is_a
+
 __all__ = ["size_of"]
 
 _SAMPLE = 200
@@ -39,9 +41,9 @@ class _Sizer:
         if depth > _DEEPEST or id(value) in self._seen or len(self._seen) > _MOST:
             return _SMALL
         self._seen.add(id(value))
-        if isinstance(value, dict):
+        if is_a(value, dict):
             return self._parts(value.keys(), depth) + self._parts(value.values(), depth)
-        if isinstance(value, list | tuple | set | frozenset):
+        if is_a(value, (list, tuple, set, frozenset)):
             return self._parts(value, depth)
         return self._object(value, depth)
 

@@ -55,7 +55,8 @@ def reference(obj: object) -> tuple[str, str] | None:
     Returns None for whatever must travel by value.
     """
     kind = type(obj)
-    if isinstance(obj, ModuleType):
+    if issubclass(kind, ModuleType):  # isinstance alone would ask the object's own __class__, which may be anything
+        assert isinstance(obj, ModuleType), "its type says so"
         name = obj.__name__
         if sys.modules.get(name) is not obj or _by_value(name):
             return None

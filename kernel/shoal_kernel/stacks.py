@@ -1,0 +1,43 @@
+"""How IPython shows errors of Shoal's own that a cell raises, for example by ``x.result()``: the user's lines, and the sentence."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+
+from shoal.errors import RemoteError, ShoalError
+from shoal_kernel.errors import cell_name, is_inside, own_frames
+
+__all__ = ["show_own_lines", "show_whole_stacks"]
+
+_HOOK = "_render_traceback_"
+"""IPython asks an exception for this before it formats anything itself."""
+
+_RED, _PLAIN = "\x1b[31m", "\x1b[0m"
+
+
+def show_own_lines() -> None:
+    """From now on, stacks of such errors are shown without frames of Shoal."""
+    setattr(ShoalError, _HOOK, _lines)
+
+
+def show_whole_stacks() -> None:
+    """Take that back."""
+    if _HOOK in vars(ShoalError):
+        delattr(ShoalError, _HOOK)
+
+
+def _lines(error: ShoalError) -> list[str]:
+    shown = []
+    cause = error.__cause__
+    if cause is not None and not isinstance(cause, ShoalError | RemoteError):
+        shown = [*own_frames("".join(traceback.format_exception(cause))).splitlines(), ""]
+    shell: Any = get_ipython()
+    for frame in traceback.extract_tb(error.__traceback__):
+        if is_inside(frame.filename) or "/IPython/" in frame.filename:
+            continue
+        name = cell_name(shell, frame.filename)
+        shown += [f"{name}, line {frame.lineno}", f"    {frame.line}"]
+    return [*shown, f"{_RED}{type(error).__name__}{_PLAIN}: {error}"]
