@@ -54,7 +54,7 @@ def attach(shell: Any, name: str) -> str:
     session = current_session()
     name = name or _pool_of(session)
     if session is None or name not in _pools(session):
-        lines.append(use_pool(name))
+        lines.append(use_pool(name).partition("\n")[0])
         session = current_session()
         assert session is not None, "it was loaded just now"
     executors = _pools(session)[name]

@@ -19,6 +19,7 @@ from shoal.pool.control import PoolInfo, list_pools, scale_pool
 from shoal.record.log import LogReader
 from shoal.resources import as_text
 from shoal.session import Session
+from shoal.wire.messages import PoolStatus
 from shoal_kernel.tables import table
 
 __all__ = ["pools_text", "scale_executor", "status_text", "use_pool"]
@@ -41,11 +42,7 @@ def pools_text(now: float) -> str:
     text = f"{len(pools)} {noun}\n\n{table(_HEADS, rows, right=(3, 5, 6, 7))}"
     hints = [f"%use {lasting[0]} makes the notebook use it"] if lasting else []
     for info in pools:
-        left = [each for each in info.status.sessions if each.name == who()] if info.status is not None else []
-        count = sum(each.unfinished + each.done for each in left)
-        if count:
-            noun = "task" if count == 1 else "tasks"
-            hints.append(f"{info.name} has {count:,} {noun} of an earlier kernel of this notebook: %attach {info.name}")
+        hints += _left(info.name, info.status) if info.status is not None else []
     return "\n".join([text, "", *hints]) if hints else text
 
 
@@ -70,8 +67,17 @@ def use_pool(name: str) -> str:
     if not name or len(name.split()) > 1:
         raise CellError(f"%use takes the name of one pool, and got '{name}'", "write %use NAME; %pools shows the names")
     session = load(Config(executors=[HighThroughputExecutor(label=name, pool=name)]))
-    workers = sum(manager.workers for manager in session.executors[name].status().managers)
-    return f"using pool '{name}' with {workers} {'worker' if workers == 1 else 'workers'} (session {session.run_id})"
+    status = session.executors[name].status()
+    workers = sum(manager.workers for manager in status.managers)
+    text = f"using pool '{name}' with {workers} {'worker' if workers == 1 else 'workers'} (session {session.run_id})"
+    return "\n".join([text, *_left(name, status)])
+
+
+def _left(name: str, status: PoolStatus) -> list[str]:
+    """What a pool keeps of earlier kernels of this notebook, in a line; none if that is nothing."""
+    count = sum(each.unfinished + each.done for each in status.sessions if each.name == who())
+    noun = "task" if count == 1 else "tasks"
+    return [f"{name} has {count:,} {noun} of an earlier kernel of this notebook: %attach {name}"] if count else []
 
 
 def scale_executor(session: Session | None, line: str) -> str:

@@ -155,6 +155,8 @@ def test_a_restart_after_a_restart_loses_nothing(desk: Desk) -> None:
     desk.set_up()
     middle.good("near = opened(gate_c, 2)")
     new = desk.restart(kill=True)
+    assert f"{POOL} has 2 tasks of an earlier kernel of this notebook: %attach {POOL}" in new.good("%pools").text()
+    assert "2 tasks of an earlier kernel" in new.good(f"%use {POOL}").text()
     told = new.good("%attach").text()
     assert "far" in told
     assert "near" in told
