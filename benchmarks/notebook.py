@@ -1,7 +1,7 @@
-"""What the notebook side costs and gains, through a real kernel. Run by ``python -m benchmarks.notebook``.
+"""What the notebook side costs and gains, through real kernels. Run by ``python -m benchmarks.notebook``; prints one table.
 
-Three figures: a notebook of independent cells as tasks and as it is; what ``%%task`` adds to an empty cell; what plain cells cost with
-the extension loaded, and with tasks in flight.
+Two kernels take turns, so that a slow moment slows down both: Python's own, and Shoal's. Differences and ratios are of the medians
+of the rounds, with the least and the most.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from statistics import median
 
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -17,9 +18,17 @@ from jupyter_client.manager import KernelManager
 
 WORKERS = 4
 CELLS = 12
-REPEATS = 300
+REPEATS = 60
+ROUNDS = 9
+VARIABLES = 2_000
 LIMIT = 120.0
+TEXT = "x = [i * i for i in range(10)]\ny = {'a': sum(x)}\nlen(y)"
+FRAME = """
+import numpy, pandas
+frame = pandas.DataFrame({c: numpy.random.default_rng(0).random(5_000_000) for c in "abcde"})
+"""
 LOAD = """
+import time
 import shoal
 from shoal import Config, HighThroughputExecutor, LocalProvider
 session = shoal.load(Config(run_dir={runs!r}, executors=[HighThroughputExecutor(
@@ -58,7 +67,6 @@ class Kernel:
 
     def each(self, code: str) -> float:
         """The median time of a cell, in milliseconds, sent one by one."""
-        self.run(code)
         return 1e3 * median(self.run(code) for _ in range(REPEATS))
 
     def stop(self) -> None:
@@ -80,32 +88,72 @@ def main() -> int:
 
 
 def measure(bare: Kernel, ours: Kernel, home: str) -> None:
-    """Print the figures."""
-    text = "x = [i * i for i in range(10)]\ny = {'a': sum(x)}\nlen(y)"
-    for _ in range(2):
-        tell("an empty cell, Python's own kernel", bare.each("pass"), "ms")
-        tell("an empty cell, Shoal loaded", ours.each("pass"), "ms")
-        tell("a short plain cell, Python's own kernel", bare.each(text), "ms")
-        tell("a short plain cell, Shoal loaded", ours.each(text), "ms")
-    sleeps = ["time.sleep(0.5)"] * CELLS
-    bare.run("import time")
-    ours.run("import time")
-    tell(f"{CELLS} cells of 0.5 s, plain", bare.run(*sleeps), "s")
+    """Print the table."""
+    tell("", "Python's kernel", "with Shoal", "difference or ratio")
+    compare("an empty cell, ms", bare, ours, "pass")
+    compare("a short plain cell, ms", bare, ours, TEXT)
+    for kernel in (bare, ours):
+        kernel.run(f"globals().update((f'v{{i}}', i) for i in range({VARIABLES}))")
+    compare(f"the same beside {VARIABLES:,} variables, ms", bare, ours, TEXT)
     ours.run(LOAD.format(runs=f"{home}/runs", workers=WORKERS))
+    ours.run("%%task\nheld = 1")
+    ours.run("%wait")
+    compare("the same, some of them futures, ms", bare, ours, TEXT)
+    compare("%%task pass, against an empty cell, ms", bare, ours, "pass", "%%task\npass")
+    compare("%%task --quiet pass, likewise, ms", bare, ours, "pass", "%%task --quiet\npass")
+    sleeps(bare, ours)
+    frames(ours)
+
+
+def compare(what: str, bare: Kernel, ours: Kernel, code: str, task: str = "") -> None:
+    """One line: cells one by one, the kernels in turn."""
+    pairs = [(bare.each(code), ours.each(task or code)) for _ in range(ROUNDS)]
+    first, second = zip(*pairs, strict=True)
+    by = [mine - theirs if task else mine / theirs for theirs, mine in pairs]
+    unit = "+{:.2f} ms" if task else "x {:.2f}"
+    tell(what, spread(first), spread(second), spread(by, unit))
+    if task:
+        ours.run("%wait")
+
+
+def sleeps(bare: Kernel, ours: Kernel) -> None:
+    """Cells that do not need each other."""
+    cells = ["time.sleep(0.5)"] * CELLS
+    bare.run("import time")
+    plain = [bare.run(*cells)]
     ours.run("%autotask on")
-    tell(f"the same under %autotask, {WORKERS} workers", ours.run(*sleeps, "%wait"), "s")
+    tasks = [ours.run(*cells, "%wait") for _ in range(3)]
     ours.run("%autotask off")
-    tell("a short plain cell, after task cells", ours.each(text), "ms")
-    ours.run("%%task\ntime.sleep(300)\nheld = 1")
-    tell("the same while a name is pending", ours.each(text), "ms")
-    ours.run("%cancel held")
-    tell("a cell with %%task pass", ours.each("%%task\npass"), "ms")
-    tell("a cell with %%task --quiet pass", ours.each("%%task --quiet\npass"), "ms")
+    what = f"{CELLS} cells of 0.5 s, %autotask on {WORKERS} workers, s"
+    tell(what, spread(plain), spread(tasks), f"x {median(tasks) / plain[0]:.2f}")
 
 
-def tell(what: str, value: float, unit: str) -> None:
+def frames(ours: Kernel) -> None:
+    """Cells of half a second that only read one table of 200 MB, beside cells that read nothing."""
+    ours.run(FRAME)
+    cells = [f"%%task\nr{n} = float(frame['{c}'].sum())\ntime.sleep(0.5)" for n, c in enumerate("abcd")]
+    alone = [f"%%task\nr{n} = 1\ntime.sleep(0.5)" for n in range(4)]
+    for _ in range(2):
+        ours.run(*cells, "%wait")  # each worker has loaded pandas then, and mapped the memory
+    without = [ours.run(*alone, "%wait") for _ in range(5)]
+    reading = [ours.run(*cells, "%wait") for _ in range(5)]
+    ours.run("kept, frame = frame, shoal.share(frame)", *cells, "%wait")
+    shared = [ours.run(*cells, "%wait") for _ in range(5)]
+    tell("4 task cells of 0.5 s that read nothing, s", "", spread(without), "")
+    tell(
+        "that each read the same table of 200 MB, s", "", spread(reading), f"+{median(reading) - median(without):.2f} s"
+    )
+    tell("the same, the table by shoal.share, s", "", spread(shared), f"+{median(shared) - median(without):.2f} s")
+
+
+def spread(values: Sequence[float], unit: str = "{:.2f}") -> str:
+    """The median, with the least and the most."""
+    return f"{unit.format(median(values))} ({min(values):.2f} to {max(values):.2f})"
+
+
+def tell(what: str, *columns: str) -> None:
     """One line."""
-    sys.stdout.write(f"{what:55} {value:8.2f} {unit}\n")
+    sys.stdout.write(f"{what:51}" + "".join(f" {column:>25}" for column in columns) + "\n")
     sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shoal.errors import HiddenMutation, PoolLost
 from shoal.futures import ValueFuture
 from shoal.outcome import Failure, Raised
 from shoal.session import Session
@@ -27,6 +28,8 @@ def advice(session: Session, future: ValueFuture[Any]) -> list[str]:
     outcome, tid = future.outcome, future.tid
     if not isinstance(outcome, Failure | Raised):
         return []
+    if isinstance(outcome, Failure) and outcome.type_name.endswith(HiddenMutation.__name__):
+        return []  # its sentence says all
     with reading(session) as view:
         attempts = [each for each in view.record(tid).attempts if each.worker]
     lines = []
@@ -41,6 +44,8 @@ def advice(session: Session, future: ValueFuture[Any]) -> list[str]:
     ways = [way] if (way := told_way(session.run_id, tid)) else []
     if memory := memory_to_try(outcome):
         ways.append(f'%retry {tid} --memory "{memory}" gives it more memory')
+    if isinstance(outcome, Raised) and isinstance(outcome.error, PoolLost):
+        ways.append("%use NAME takes another pool (%pools lists them), shoal.load() begins a session with its own")
     if ways:
         lines.append("; ".join(ways) + ".")
     return ["", *lines] if lines else []

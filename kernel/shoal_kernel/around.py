@@ -7,7 +7,9 @@ IPython gives each cell's syntax tree to transformers before it runs. Ours looks
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 from shoal.errors import ShoalError
@@ -22,6 +24,7 @@ from shoal_kernel.where import cell_number
 
 __all__ = ["Around", "run_first"]
 
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _next: list[Callable[[], None]] = []
 
 
@@ -98,6 +101,9 @@ class Around:
         return _instead(tree, None)
 
     def _waiting(self, tree: ast.Module, futures: set[str], always: bool, all_: bool = False) -> ast.AST:
+        text = self._shell.history_manager.input_hist_parsed[cell_number(self._shell)]
+        if not all_ and not _may_need(text, futures, self._shell.user_ns):
+            return tree
         cell = with_magics(tree, self._shell.transform_cell)
         needs = needed(cell, self._shell.user_ns, futures, always)
         before = in_flight() if all_ else []
@@ -107,6 +113,14 @@ class Around:
         _next.append(lambda: settle(self._shell, self._lent, cell, needs, list(before)))
         tree.body.insert(0, _hook())
         return tree
+
+
+def _may_need(text: str, futures: set[str], notebook: Mapping[str, Any]) -> bool:
+    """Whether it is worthwhile to look closely: the cell has the name of a future, or of a function that may use one."""
+    if not text.isascii():  # names may be written in several ways
+        return True
+    words = set(_WORD.findall(text))
+    return not words.isdisjoint(futures) or any(type(notebook.get(word)) is FunctionType for word in words)
 
 
 def _raiser(error: ShoalError) -> Callable[[], None]:

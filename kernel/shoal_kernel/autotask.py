@@ -199,7 +199,9 @@ def _check_names(shell: Any, text: str, tree: ast.Module, names: CellNames) -> N
     functions = definitions(notebook, used)
     effect = outside(tree, functions, {name: notebook[name] for name in found}, bool(_seeds))
     if effect is None:
-        effect = stays(tree, functions, {name: notebook[name] for name in used}, set(names.writes))
+        classes = [name for name in found if getattr(notebook[name], "__module__", "") == "__main__"]
+        methods = definitions(notebook, [name for name in classes if isinstance(notebook[name], type)])
+        effect = stays(tree, functions, {name: notebook[name] for name in used}, set(names.writes), methods)
     if effect is not None:
         why = (f"line {effect.line} " if effect.line else "it ") + effect.what
         if effect.sets and "seed()" in effect.what:

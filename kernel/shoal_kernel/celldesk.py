@@ -45,9 +45,9 @@ class CellDesk:
                 _say(comm, {"kind": "stale", "cells": stale or [], "busy": stale is None})
 
     def _list(self, comm: Any) -> None:
-        """Which cells have something below them."""
+        """Which cells have something below them, and how much: the Jupyter server drops what comes too fast."""
         with outlet.lock:
-            cells = [[cell, record.request] for cell, record in outlet.records]
+            cells = [[cell, record.request, record.size] for cell, record in outlet.records]
             _say(comm, {"kind": "cells", "kernel": KERNEL, "now": time.time(), "cells": cells})
 
     def _tell(self, comm: Any, cell: str) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 __all__ = ["Record", "Records"]
 
-MOST_BYTES = 200_000
+MOST_BYTES = 500_000
 """Characters that are kept of one cell."""
 
 MOST_CELLS = 300
 """Cells that are kept; the one that began first goes first."""
+
+MOST_OF_ALL = 32_000_000
+"""Characters that are kept of all cells."""
 
 _NOTE = 200
 _LEFT_OUT = "[what was printed before this is not kept for a page that was loaded anew]\n"
@@ -53,6 +56,11 @@ class Record:
         self.cut = False
         self._outputs: list[_Output] = []
         self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Characters that are kept."""
+        return self._size
 
     def take(self, kind: str, content: dict[str, Any]) -> None:
         """Note one message.
@@ -140,6 +148,7 @@ class Records:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
+        self._size = 0
 
     def begin(self, cell: str, request: str, session: str = "", restored: bool = False) -> None:
         """Output of a request is about to come; what was below the cell before is gone, unless it is of the same request.
@@ -152,22 +161,32 @@ class Records:
         """
         known = self._records.get(cell)
         if known is None or known.request != request:
-            self._records.pop(cell, None)
+            self._drop(cell)
             self._records[cell] = Record(request, session, restored)
-            while len(self._records) > MOST_CELLS:
-                del self._records[next(iter(self._records))]
+            if len(self._records) > MOST_CELLS:
+                self._drop(next(iter(self._records)))
 
     def ran(self, cell: str, request: str) -> None:
         """A cell runs, by which request: what an earlier one left below it is gone."""
         known = self._records.get(cell)
         if known is not None and known.request != request:
-            del self._records[cell]
+            self._drop(cell)
 
     def take(self, cell: str, request: str, kind: str, content: dict[str, Any]) -> None:
         """A message was sent below a cell. That of a request which is not the cell's last one is left out."""
         record = self.get(cell)
-        if record is not None and record.request == request:
-            record.take(kind, content)
+        if record is None or record.request != request:
+            return
+        before = record.size
+        record.take(kind, content)
+        self._size += record.size - before
+        while self._size > MOST_OF_ALL:
+            self._drop(next(iter(self._records)))
+
+    def _drop(self, cell: str) -> None:
+        known = self._records.pop(cell, None)
+        if known is not None:
+            self._size -= known.size
 
     def get(self, cell: str) -> Record | None:
         """What is below a cell; None if nothing is known."""

@@ -123,7 +123,9 @@ def run_cell(
     for name, value in prelude.items():
         namespace.setdefault(name, value)  # what the notebook calls so comes first
     own_process = namespace is anchor.__globals__
-    namespace.update(dict.fromkeys(code.existing), display=display if own_process else display_here())
+    for name in code.existing:
+        namespace.setdefault(name, None)  # a function may have brought its value
+    namespace.update(display=display if own_process else display_here())
     namespace.update(names)
     if own_process and is_ipythons(namespace["display"]):  # imported in the notebook
         namespace["display"] = display

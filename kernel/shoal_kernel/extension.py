@@ -11,6 +11,7 @@ from shoal.session import locate_cells
 from shoal_kernel import hub
 from shoal_kernel.around import Around
 from shoal_kernel.cellnotes import CellNotes
+from shoal_kernel.completing import CELL_COMPLETERS
 from shoal_kernel.errors import cell_name
 from shoal_kernel.flowmagics import FLOW_COMPLETERS, FlowMagics
 from shoal_kernel.interrupts import KernelInterrupts
@@ -36,7 +37,7 @@ def load(shell: Any) -> None:
     shell.register_magics(ShoalMagics, PoolMagics, FlowMagics)
     for magic in TAKES_FUTURES:
         shell.set_hook("complete_command", complete_futures, str_key=magic)
-    for magic, completer in {**COMPLETERS, **FLOW_COMPLETERS}.items():
+    for magic, completer in {**COMPLETERS, **FLOW_COMPLETERS, **CELL_COMPLETERS}.items():
         shell.set_hook("complete_command", completer, str_key=magic)
 
     cells, notes = cells_of(shell), CellNotes(shell)

@@ -2,7 +2,7 @@
 
 nbclient, and with it ``jupyter execute``, nbconvert and papermill, take what is printed only while a cell runs, and tell nobody which
 cell is the last. The notebook's file does: the one whose code cells begin with those that ran here. Where there is no such
-file, each cell may be the last, so that each waits.
+file, each cell may be the last, so that each waits; but not under ``%autotask``, which is there to run cells side by side.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shoal.session import Session
+from shoal_kernel.autotask import autotask
 from shoal_kernel.endings import tell_all
 from shoal_kernel.feed import current_session
 from shoal_kernel.interrupts import interrupted
@@ -23,10 +24,9 @@ __all__ = ["LastCell", "leave_to_program", "may_be_last"]
 
 _EVERY = 0.5
 _DRAIN = 30.0
-_UNKNOWN = (
-    "Shoal: no file of this notebook was found, so that nobody can say which cell is the last: each waits for its tasks. "
-    "Set SHOAL_NOTEBOOK to the file's path, and cells run side by side."
-)
+_UNKNOWN = "Shoal: no file of this notebook was found, so that nobody can say which cell is the last: "
+_WAITS = "each waits for its tasks. Set SHOAL_NOTEBOOK to the file's path, and cells run side by side."
+_GOES_ON = "let it be %wait, or set SHOAL_NOTEBOOK to the file's path; else what its last tasks show is not saved."
 _left = False
 
 
@@ -93,10 +93,13 @@ class LastCell:
         if _left or self._files.none:
             return False
         found = may_be_last(self._ran, self._files.read())
-        if found is None and not self._said:
+        if found is not None:
+            return found
+        waits = autotask() == "off"
+        if not self._said:
             self._said = True
-            print(_UNKNOWN, file=sys.stderr)  # noqa: T201
-        return found is not False
+            print(_UNKNOWN + (_WAITS if waits else _GOES_ON), file=sys.stderr)  # noqa: T201
+        return waits
 
     def _wait(self, session: Session) -> None:
         try:

@@ -265,8 +265,7 @@ class ShoalMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         NAMES are variables that hold futures (a,b or a b), also in lists or dicts; without names all tasks of the session
         are waited for. Interrupt the kernel to stop waiting; the tasks go on. Interrupt again within two seconds, and those
-        that were waited for are cancelled. A program that runs a notebook (jupyter execute, papermill) needs a ``%wait`` in the last cell: what
-        task cells print later is not saved.
+        that were waited for are cancelled.
         """
         with saying_no():
             names, timeout = _wait_options(line)

@@ -14,6 +14,7 @@ from shoal.futures import DataFuture, TaskFuture
 from shoal_kernel.effects import is_a
 from shoal_kernel.names import analyse
 from shoal_kernel.reaching import reach
+from shoal_kernel.scopes import bound_names, parameters
 
 __all__ = ["FUTURE_WORDS", "calls_apps", "needed", "takes_futures"]
 
@@ -55,6 +56,9 @@ def needed(tree: ast.Module, notebook: Mapping[str, Any], futures: Set[str], alw
             as_futures.add(node.id)
         elif _is_value(node, above, notebook, always):
             found.setdefault(node.id, node.lineno)
+    for node, above in _in_functions(tree):
+        if node.id in futures and not _asks_future(above[0]) and _is_value(node, above, notebook, always):
+            found.setdefault(node.id, node.lineno)
     if found:
         names = analyse(tree)
         # the cell binds them before it uses them; a loop is taken to run, for its variable is everybody's
@@ -77,6 +81,17 @@ def _loads(node: ast.AST, above: tuple[ast.AST, ...]) -> Iterator[tuple[ast.Name
         inner = list(ast.iter_child_nodes(node))
     for child in inner:
         yield from _loads(child, (node, *above[:_HIGHEST]))
+
+
+def _in_functions(tree: ast.Module) -> Iterator[tuple[ast.Name, tuple[Any, ...]]]:
+    """The names of the notebook that functions of the cell load, which the cell also uses; methods count as used."""
+    called = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    methods = {part for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for part in node.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.name in called or node in methods):
+            own = bound_names(node.body)[0] | parameters(node)
+            for part in node.body:
+                yield from ((name, above) for name, above in _loads(part, (node,)) if name.id not in own)
 
 
 def _asks_future(parent: ast.AST) -> bool:

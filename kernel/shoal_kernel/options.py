@@ -7,6 +7,7 @@ import difflib
 import math
 import re
 import shlex
+from functools import cache
 from typing import Any, NoReturn
 
 import msgspec
@@ -15,6 +16,7 @@ from shoal.errors import CellError, ConfigurationError
 from shoal.resources import Resources
 
 __all__ = [
+    "OPTIONS",
     "BashOptions",
     "CellOptions",
     "ParallelOptions",
@@ -31,6 +33,16 @@ _COMMON = (
 _OF_TASK = ("-i", "--in", "-o", "--out", "--cache", "--after", "--env")
 _OF_PARALLEL = ("--chunksize", "--fresh")
 _OF_BASH = ("-o", "--in", "--out")
+_OF_THREADS = ("-i", "--in", "-o", "--out", "--after", "--name", "--retries", "--quiet")
+
+OPTIONS = {
+    "%%task": (*_OF_TASK, *_COMMON),
+    "%%parallel": (*_OF_PARALLEL, *_COMMON),
+    "%%bash_task": (*_OF_BASH, *_COMMON),
+    "%%localtask": _OF_THREADS,
+    "%%join_task": _OF_THREADS,
+}
+"""The options of each cell magic."""
 
 
 class CellOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +153,18 @@ def _read(parser: _Parser, line: str) -> Any:
     return given
 
 
+@cache
+def _task_parser(magic: str) -> _Parser:
+    """Making it takes most of a millisecond."""
+    parser = _parser(magic, _OF_TASK)
+    parser.add_argument("-i", "--in", dest="reads", action="append")
+    parser.add_argument("-o", "--out", dest="writes", action="append")
+    parser.add_argument("--cache", action="store_true")
+    parser.add_argument("--after", action="append", default=[])
+    parser.add_argument("--env", action="append", default=[])
+    return parser
+
+
 def parse_options(line: str, magic: str = "%%task") -> TaskOptions:
     """Read the line of a ``%%task`` cell.
 
@@ -151,13 +175,7 @@ def parse_options(line: str, magic: str = "%%task") -> TaskOptions:
     Raises:
         CellError: it says something that is no option, or an option has no value.
     """
-    parser = _parser(magic, _OF_TASK)
-    parser.add_argument("-i", "--in", dest="reads", action="append")
-    parser.add_argument("-o", "--out", dest="writes", action="append")
-    parser.add_argument("--cache", action="store_true")
-    parser.add_argument("--after", action="append", default=[])
-    parser.add_argument("--env", action="append", default=[])
-    given = _read(parser, line)
+    given = _read(_task_parser(magic), line)
     return TaskOptions(
         reads=_names(magic, "-i", given.reads),
         writes=_names(magic, "-o", given.writes),

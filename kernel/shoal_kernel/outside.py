@@ -96,7 +96,7 @@ def outside(
     found = list(_effects(tree, modules, names))
     if seeded:
         for text, line in ((tree, True), *((function, False) for function in functions)):
-            found += [each if line else each._replace(line=0) for each in _unseeded(text, notebook)]
+            found += [Effect(each.line if line else 0, each.what) for each in _unseeded(text, notebook)]
     for function in functions:
         found += [
             Effect(0, f"calls a function that {each.what}", each.waits) for each in _effects(function, modules, names)

@@ -68,7 +68,7 @@ class Plan:
         inputs: names to take along.
         outputs: names that come back as futures.
         deleted: names that the cell deletes for certain.
-        existing: those of ``deleted`` whose values need not travel.
+        existing: names of the notebook that the cell deletes for certain, at some time, and whose values need not travel.
         classes: classes that are defined in the notebook and travel to the worker.
         told: the outputs that are worth naming to people: loop variables and those of ``with`` are left out.
         managed: the outputs that are only bound by ``with ... as``; most are over by the end of the cell.
@@ -121,16 +121,17 @@ def make_plan(
     plan = Plan()
     plan.local, plan.late, local_names, defined = both_sides(tree, names, notebook, found, options.writes or ())
     plan.classes = [part.name for part in plan.local if isinstance(part, ast.ClassDef)]
-    plan.deleted = [name for name in _deleted(tree) if name in names.deletes]
+    certain = _deleted(tree.body)
+    plan.deleted = [name for name in certain if name in names.deletes]
     plan.inputs = _inputs(names, notebook, found, options, elsewhere)
-    plan.existing = [name for name in plan.deleted if name in found and name not in plan.inputs]
+    plan.existing = [name for name in certain if name in found and name not in plan.inputs]
     reached = Reached() if here else reach(notebook, (names.reads | names.free) & found)
     guarded = Guarded(names, touches(tree), reached, notebook, found)
     plan.outputs = _outputs(guarded, options, local_names | set(plan.deleted), here)
     plan.outputs += [name for name in sorted(defined - set(plan.outputs)) if name not in plan.deleted]
     # what is to come back, though the cell does not bind it, or only may delete it, has to be there
-    kept = set(plan.outputs) & found - (names.writes - names.deletes)
-    plan.inputs = sorted({*plan.inputs, *kept})
+    perhaps = names.deletes | {*_deleted(ast.walk(tree))} - {*certain}
+    plan.inputs = sorted({*plan.inputs, *(set(plan.outputs) & found - (names.writes - perhaps))})
     plan.moving = frozenset(plan.outputs) & (guarded.moving() | made_moving(tree))
     if not here:
         refuse_shared(guarded, plan.outputs)
@@ -243,10 +244,8 @@ def _is_too_large(value: Any) -> bool:
     return not is_a(value, Future) and can_change(value) and size_of(value, BOUND) > BOUND
 
 
-def _deleted(tree: ast.Module) -> list[str]:
-    """The names in ``del`` statements of the top level, which happen for certain."""
-    targets: list[ast.expr] = []
-    for part in tree.body:
-        if isinstance(part, ast.Delete):
-            targets += part.targets
-    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+def _deleted(parts: Iterable[ast.AST]) -> list[str]:
+    """The names in the ``del`` statements among some; those of the top level happen for certain."""
+    targets = [target for part in parts if isinstance(part, ast.Delete) for target in part.targets]
+    names = [node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return list(dict.fromkeys(node.id for node in names if isinstance(node.ctx, ast.Del)))

@@ -101,7 +101,7 @@ class Printer:
         with self._lock:
             if self._left > 0:
                 self._output.stream("stdout", f"[{element}]\n")
-                self._output.show(shown._replace(name=f"{element}-{shown.name}"))
+                self._output.show(Shown(f"{element}-{shown.name}", *shown[1:]))
 
     def end(self, element: str) -> None:
         """Show what is left of an element's last line."""

@@ -6,6 +6,7 @@ import ast
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from itertools import compress
 from typing import Any
 
 from shoal.card import duration
@@ -15,7 +16,6 @@ from shoal.futures.crowd import wait_for_any
 from shoal.futures.stopping import cancel_all
 from shoal.outcome import in_one_line
 from shoal_kernel.aliases import Sharers
-from shoal_kernel.effects import is_a
 from shoal_kernel.endings import tell_all
 from shoal_kernel.errors import short
 from shoal_kernel.guarding import Guarded
@@ -35,11 +35,11 @@ _DRAIN = 2.0
 
 def held_futures(notebook: Mapping[str, Any]) -> dict[str, ValueFuture[Any]]:
     """The variables that hold futures of tasks; what IPython keeps of outputs is left out."""
-    # Asked before each cell: of 2,000 variables in 30 microseconds, if none does. No code of the objects' own is run.
-    kinds = {kind for kind in set(map(type, list(notebook.values()))) if issubclass(kind, ValueFuture)}
-    if not kinds:
-        return {}
-    return {name: value for name, value in list(notebook.items()) if type(value) in kinds and not name.startswith("_")}
+    # Asked before each cell, so it makes no object by variable, and takes 50 microseconds for 2,000 of them. It runs no code of theirs.
+    now = dict(notebook)
+    kinds = {kind for kind in set(map(type, now.values())) if issubclass(kind, ValueFuture)}
+    found = compress(now, map(kinds.__contains__, map(type, now.values()))) if kinds else ()
+    return {name: now[name] for name in found if not name.startswith("_")}
 
 
 class Lent:

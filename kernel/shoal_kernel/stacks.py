@@ -7,7 +7,8 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from shoal.errors import RemoteError, ShoalError
+from shoal.errors import ShoalError
+from shoal.serialize import RemoteTraceback
 from shoal_kernel.errors import cell_name, is_inside, own_frames
 
 __all__ = ["show_own_lines", "show_whole_stacks"]
@@ -29,11 +30,17 @@ def show_whole_stacks() -> None:
         delattr(ShoalError, _HOOK)
 
 
-def _lines(error: ShoalError) -> list[str]:
-    shown = []
+def _root(error: BaseException) -> list[str]:
+    """The traceback of the task that failed first, where it has lines of the user's own."""
     cause = error.__cause__
-    if cause is not None and not isinstance(cause, ShoalError | RemoteError):
-        shown = [*own_frames("".join(traceback.format_exception(cause))).splitlines(), ""]
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = own_frames(str(cause)).strip().splitlines() if isinstance(cause, RemoteTraceback) else []
+    return [*lines, ""] if any(line.startswith("  ") for line in lines) else []
+
+
+def _lines(error: ShoalError) -> list[str]:
+    shown = _root(error)
     shell: Any = get_ipython()
     for frame in traceback.extract_tb(error.__traceback__):
         if is_inside(frame.filename) or "/IPython/" in frame.filename:

@@ -15,6 +15,7 @@ from typing import Any
 
 from shoal_kernel.effects import MUTATING_METHODS, PURE_BUILTINS, call_name, roots
 from shoal_kernel.outside import Effect
+from shoal_kernel.ownchanges import changes_by_own_code
 
 __all__ = ["stays"]
 
@@ -34,11 +35,18 @@ _BOUND_TO_HERE = {
     ("csv", "writer"), ("csv", "DictWriter"), ("sqlite3", "connect"), ("socket", "socket"), ("io", "open"), ("gzip", "open"),
     ("zipfile", "ZipFile"), ("logging", "getLogger"), ("os", "scandir"),
 }  # fmt: skip
+_MATCHES = frozenset({"match", "search", "fullmatch", "finditer"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Notebook = Mapping[str, Any]
 
 
-def stays(tree: ast.Module, functions: Iterable[ast.Module], notebook: _Notebook, bound: set[str]) -> Effect | None:
+def stays(
+    tree: ast.Module,
+    functions: Iterable[ast.Module],
+    notebook: _Notebook,
+    bound: set[str],
+    methods: Iterable[ast.Module] = (),
+) -> Effect | None:
     """Why a cell would not do as a task what it does in the kernel, as far as its text and the variables tell.
 
     Args:
@@ -46,9 +54,14 @@ def stays(tree: ast.Module, functions: Iterable[ast.Module], notebook: _Notebook
         functions: the texts of the notebook's functions that it calls.
         notebook: the notebook's variables that it uses.
         bound: the names that it binds.
+        methods: the texts of the methods of the notebook's classes.
     """
+    functions = list(functions)
     known = _definitions([tree, *functions])
     found = [*_made(tree, notebook, known), *_used(tree, notebook, known), *_second_names(tree, notebook, bound)]
+    if not found:
+        own = {name: function for name, function in known.items() if isinstance(notebook.get(name), FunctionType)}
+        found = list(changes_by_own_code([tree, *functions], own, _definitions(methods), notebook))
     return found[0] if found else None
 
 
@@ -65,6 +78,10 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
             for target in part.targets:
                 if isinstance(target, ast.Name):
                     yield target.id, part.value
+                elif isinstance(target, ast.Tuple | ast.List) and isinstance(part.value, ast.Name | ast.Subscript):
+                    inner = [one.value if isinstance(one, ast.Starred) else one for one in target.elts]
+                    item = ast.copy_location(ast.Subscript(part.value, ast.Constant(0), ast.Load()), part.value)
+                    yield from ((one.id, item) for one in inner if isinstance(one, ast.Name))
                 elif isinstance(target, ast.Tuple) and isinstance(part.value, ast.Tuple):
                     pairs = zip(target.elts, part.value.elts, strict=False)
                     yield from ((one.id, value) for one, value in pairs if isinstance(one, ast.Name))
@@ -100,6 +117,10 @@ def _kind(call: ast.Call, modules: Mapping[str, str], notebook: _Notebook, known
             return "an open file, which cannot travel"
         case ast.Attribute(value=ast.Name(id=module), attr=attr) if (modules.get(module), attr) in _BOUND_TO_HERE:
             return "which cannot travel"
+        case ast.Attribute(value=inner, attr=attr) if attr in _MATCHES:
+            return (
+                "" if isinstance(inner, ast.Attribute) and inner.attr == "str" else "which cannot travel"
+            )  # as in pandas
         case ast.Name(id=name):
             text = known.get(name)
             if inspect.isgeneratorfunction(notebook.get(name)) or (text is not None and _yields(text)):
@@ -169,6 +190,13 @@ def _second_names(tree: ast.Module, notebook: _Notebook, bound: set[str]) -> Ite
     """Names for objects, or parts of objects, that have a name already: a change under one is seen under the other."""
     cheap = _is_cheap(tree)
     new = {name for name, value in _assigned(tree) if isinstance(value, _NEW)}
+    for part in tree.body:
+        if (
+            isinstance(part, ast.Assign)
+            and len(part.targets) > 1
+            and isinstance(part.value, ast.List | ast.Dict | ast.Set)
+        ):
+            yield Effect(part.lineno, "gives one object two names")
     for name, value in _assigned(tree):
         whole = isinstance(value, ast.Name)
         if not whole and not cheap:

@@ -5,7 +5,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { loadBokeh } from './bokeh';
-import { addStaleCommand, showTaskCells } from './cells/cells';
+import { showTaskCells } from './cells/cells';
 import { addCommands, notebookSide } from './commands';
 import { renderGraphs } from './graph/renderer';
 import { PoolModel } from './model';
@@ -91,8 +91,7 @@ const cells: JupyterFrontEndPlugin<void> = {
   optional: [ITranslator, ICommandPalette],
   activate: (app, tracker: INotebookTracker, translator: ITranslator | null, palette: ICommandPalette | null) => {
     const trans = (translator ?? nullTranslator).load('shoal_lab');
-    showTaskCells(tracker, trans);
-    addStaleCommand(app, tracker, palette, trans);
+    showTaskCells({ app, tracker, palette, trans });
   }
 };
 

@@ -185,3 +185,52 @@ def test_cells_do_not_share_objects_on_threads(kernel: Kernel, tmp_path: Any) ->
         kernel.good(
             "session = shoal.load(Config(executors=[HighThroughputExecutor(label='pool', max_workers_per_node=2)]))"
         )
+
+
+ALIKE = [
+    "import random, re, sys\nfrom random import choice\nrandom.seed(4)",
+    "rows = [[1], [2]]\ntop = rows[0]",
+    "top.append(9)",
+    "print(rows)",
+    "both = rows",
+    "both += [[3]]",
+    "print(rows, both is rows)",
+    "def roll(n):\n    return [random.randint(1, 6) for _ in range(n)]",
+    "rolled = roll(4)",
+    "one = choice(rolled)\nprint(rolled, one)",
+    "own = random.Random(3)\nfirst = own.random()",
+    "second = own.random()\nprint(first, second)",
+    "def count():\n    n = 0\n    def tick():\n        nonlocal n\n        n += 1\n        return n\n    return tick\ntick = count()",
+    "tick(), tick()",
+    "print(tick())",
+    "def stream():\n    yield from range(4)\nitems = stream()",
+    "head = next(items)",
+    "print(head, list(items))",
+    "seen = iter([1, 2, 3])\nnext(seen)",
+    "next(seen)",
+    "print(list(seen))",
+    "found = re.match('(a)b', 'abc')\nprint(found.groups())",
+    "print(found)",
+    "def push(v, to=[]):\n    to.append(v)\n    return len(to)",
+    "print(push(1))",
+    "print(push(2))",
+    "sys.stdout.write('direct\\n')\ntotal = sum(len(row) for row in rows)",
+    "print(total)",
+]
+"""Cells whose meaning hangs on objects with two names, on state, on what cannot travel."""
+
+
+@pytest.mark.parametrize("mode", ["on", "ordered"])
+def test_a_notebook_that_knows_nothing_of_tasks_means_the_same(kernel: Kernel, mode: str) -> None:
+    """It prints what it prints as a plain notebook, cell by cell."""
+    printed = {}
+    for each in ("off", mode):
+        kernel.good(f"%autotask {each}")
+        cells = [kernel.start(code) for code in ALIKE]
+        kernel.until(lambda cells=cells: all(cell.reply and cell.idle for cell in cells))
+        kernel.good("%wait --timeout 60")
+        assert [cell.errors for cell in cells if cell.errors] == []
+        printed[each] = [cell.text() for cell in cells]
+    kernel.good("%autotask off")
+    kernel.good("%everywhere --clear")
+    assert printed[mode] == printed["off"]

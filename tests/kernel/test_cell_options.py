@@ -179,7 +179,12 @@ def test_retry_takes_more_options(kernel: Kernel) -> None:
 
 
 def test_words_that_can_follow_are_offered(kernel: Kernel) -> None:
-    """Completion of the new magics."""
+    """Completion of the new magics, and of the options of cells."""
+    complete = "get_ipython().complete({!r}, {!r})[1]"
+    assert "--walltime" in kernel.value(complete.format("--wa", "%%task --wa"))
+    assert "--chunksize" in kernel.value(complete.format("--c", "%%parallel for x in xs -> y --c"))
+    assert "--memory" not in kernel.value(complete.format("--", "%%localtask --"))
+    assert "'pool'" in kernel.value("get_ipython().complete('po', '%%bash_task --executor po', 25)[1]")
     kernel.good("whole_1 = 1")
     assert "whole_1" in kernel.value("get_ipython().complete('whole', '%rerun whole')[1]")
     assert "ordered" in kernel.value("get_ipython().complete('ord', '%autotask ord')[1]")

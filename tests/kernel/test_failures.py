@@ -131,3 +131,20 @@ def test_tasks_of_a_session_that_was_replaced_are_not_taken_for_others(kernel: K
     assert kernel.value("young.result()") == "1"
     plain_cell = kernel.run("old_1 + 1")
     assert "another shoal.load() ended the session" in plain(plain_cell)
+
+
+def test_asking_for_a_result_shows_the_users_own_lines_only(kernel: Kernel) -> None:
+    """Those of the task that failed first, those that asked, and the sentence; nothing of Shoal's inside."""
+    kernel.good("%%task\nroot_1 = 1 / 0")
+    kernel.good("%%task\nleaf_1 = root_1 + 1")
+    cell = kernel.run("def asks():\n    return leaf_1.result()\nasks()")
+    text = plain(cell)
+    assert "    root_1 = 1 / 0" in text
+    assert "ZeroDivisionError: division by zero" in text
+    assert (
+        f"Cell In[{cell.reply['execution_count']}], line 2\n    return leaf_1.result()\nDependencyError: leaf_1 of cell"
+        in text
+    )
+    assert "/shoal/" not in text
+    kernel.good("try:\n    leaf_1.result()\nexcept shoal.errors.DependencyError as error:\n    caught = error")
+    assert kernel.value("type(caught.__cause__).__name__") == "'ZeroDivisionError'"

@@ -94,6 +94,19 @@ def test_where_no_file_tells_the_last_cell_each_waits(tmp_path: Path) -> None:
     assert "SHOAL_NOTEBOOK" not in text(last)
 
 
+def test_autotask_runs_side_by_side_without_a_file(tmp_path: Path) -> None:
+    """That is what it is for; that the notebook has to end with ``%wait`` then is said once."""
+    cell = "from time import sleep, time\nbegan{0} = time()\nsleep(0.7)\nended{0} = time()\nprint('cell {0}')"
+    _, _, one, two, _, together = run(
+        tmp_path, "%autotask on", cell.format(1), cell.format(2), "%autotask off", "print(began2 < ended1)", file=False
+    ).cells
+    assert "let it be %wait" in text(one)
+    assert "SHOAL_NOTEBOOK" not in text(two)
+    assert "cell 1" in text(one)
+    assert "cell 2" in text(two)
+    assert "True" in text(together)
+
+
 def test_cells_that_fail_where_they_may_do_not_end_the_waiting(tmp_path: Path) -> None:
     """Under ``allow_errors`` the last cell waits, though it fails itself; the task that it needed shows its traceback."""
     _, failed, late, last = run(

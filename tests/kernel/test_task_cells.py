@@ -94,6 +94,45 @@ def test_deleted_names_are_gone(kernel: Kernel) -> None:
     assert kernel.value("'big' in globals()") == "False"
 
 
+def test_a_name_that_is_deleted_in_a_branch_is_gone_if_the_branch_runs(kernel: Kernel) -> None:
+    """What the cell deletes in a branch travels; it is gone, or is what it was. A name that is deleted and bound anew is there."""
+    kernel.good("kept, dropped, anew = [1], [2], [3]")
+    kernel.good("%%task\nif kept[0] > 5: del kept\nif dropped: del dropped\ndel anew\nanew = 4")
+    ended(kernel)
+    assert kernel.value("('dropped' in globals(), kept.result(), anew.result())") == "(False, [1], 4)"
+
+
+def test_a_function_that_is_defined_anew_was_the_old_one_before(kernel: Kernel) -> None:
+    """The text before the definition calls the old one, also where the new one has defaults; so with classes and modules."""
+    kernel.good("def shift(v): return v + 1\nclass Unit: size = 1\nclass mm: pi = 3")
+    kernel.good(
+        "%%task\nbefore = shift(1), Unit.size, mm.pi\ndef shift(v, by=10): return v + by\nclass Unit: size = 2\n"
+        "import cmath as mm\nafter = shift(1), Unit.size, mm.pi > 3"
+    )
+    assert kernel.value("(before.result(), after.result())") == "((2, 1, 3), (11, 2, True))"
+    kernel.good("now = shift(2), Unit.size, mm.pi > 3")
+    assert kernel.value("now") == "(12, 2, True)"
+
+
+def test_a_module_beside_the_notebook_is_seen_as_it_is_loaded_now(kernel: Kernel) -> None:
+    """Also where the task cell imports it itself, and a worker has imported it before."""
+    write = "from pathlib import Path\nPath('edited_beside.py').write_text(\"value = {}\")"
+    kernel.good(write.format("'first'"))
+    kernel.good("%%task\nimport edited_beside\nseen = edited_beside.value")
+    assert kernel.value("seen.result()") == "'first'"
+    kernel.good(write.format("'the second'") + "\nimport importlib\nimportlib.reload(edited_beside)")
+    kernel.good("%%task\nimport edited_beside\nseen = edited_beside.value")
+    assert kernel.value("seen.result()") == "'the second'"
+
+
+def test_an_open_file_stays_on_the_worker(kernel: Kernel) -> None:
+    """It could be pickled, but would arrive as something else."""
+    cell = kernel.good("%%task\nopened, rest = open('/dev/null'), 1")
+    ended(kernel)
+    assert "'opened' (a TextIOWrapper) stayed on the worker" in cell.text("stderr")
+    assert kernel.value("('opened' in globals(), rest.result())") == "(False, 1)"
+
+
 def test_a_name_that_was_not_set_is_taken_away_and_said(kernel: Kernel) -> None:
     """A branch that did not run: the name is no future any more, and the cell says so; a value from before stays."""
     kernel.good("kept = 'old'")
@@ -266,6 +305,9 @@ BAD = {
     "a star import": ("%%task\nfrom math import *", "imports * from math"),
     "exec": ("%%task\nexec('a = 1')", "has exec()"),
     "only a comment": ("%%task\n# nothing", "has no code"),
+    "a break outside of a loop": ("%%task\na = 1\nbreak", "line 3 is not Python ('break' outside loop)"),
+    "a very deep nest": ("%%task\na = " + "-" * 3000 + "1", "nested too deep"),
+    "a name of IPython's": ("%%task\na = In[0]", "line 2 reads 'In', which is IPython's own"),
     "an unpicklable input": ("%%task\na = locked.locked()", "variable 'locked' (a lock)"),
     "an unpicklable input of a function": ("%%task\na = uses_lock()", "lock"),
     "an unknown executor": ("%%task --executor gpu\na = 1", "this session has: pool"),
@@ -296,6 +338,24 @@ def test_bad_input_gets_a_sentence(kernel: Kernel, what: str) -> None:
     assert len(text) < 400
     assert kernel.value("len(session.view())") == before
     assert kernel.value("spelledd") == "1"
+
+
+def test_a_definition_that_fails_here_shows_its_own_lines(kernel: Kernel) -> None:
+    """No task was made, and no frame of Shoal's is shown."""
+    for cell in ("class Bad:\n    a = 1 / 0", "def bad(a=1 / 0): pass"):
+        (text,) = kernel.run(f"%%task\n{cell}").errors
+        assert "1 / 0" in text
+        assert "ZeroDivisionError" in text
+        assert "shoal" not in text
+
+
+def test_an_object_that_answers_nothing_is_no_harm_to_other_cells(kernel: Kernel) -> None:
+    """One whose ``__class__`` raises, as that of a lazy proxy may: its own cell is refused, others run, and plain cells still wait."""
+    kernel.good("class Odd:\n    @property\n    def __class__(self): raise RuntimeError('ask later')\nodd = Odd()")
+    assert "variable 'odd' (an Odd) cannot be sent" in kernel.run("%%task\na = odd").errors[0]
+    kernel.good("%%task\nimport time\ntime.sleep(0.2)\nfine = 3")
+    assert kernel.value("fine + 1") == "4"
+    kernel.good("del odd")
 
 
 def test_definitions_of_a_refused_cell_do_not_count(kernel: Kernel) -> None:

@@ -86,6 +86,9 @@ def whole_board(lab: Lab, browser: Browser) -> Iterator[Board]:
 def board(whole_board: Board) -> Iterator[Board]:
     """The board, with no task left and no script broken after each test."""
     yield whole_board
+    for other in whole_board.context.pages:
+        if other is not whole_board.page:
+            other.close()
     whole_board.fill("%wait --timeout 30")
     whole_board.run(0)
     assert whole_board.broken == []
@@ -292,6 +295,7 @@ def test_all_kinds_of_lines_in_light_and_dark(board: Board):
     board.run(0)
     expect(board.line(1).locator(".shoal-Badge")).to_be_visible(timeout=LIMIT)
     expect(board.line(5)).to_contain_text("1 of 8 done", timeout=LIMIT)
+    board.page.set_viewport_size({"width": 1100, "height": 1140})
     for theme in ("Light", "Dark"):
         board.lab.theme(board.page, f"JupyterLab {theme}")
         board.page.locator(".jp-NotebookPanel-notebook").screenshot(path=SHOTS / f"cells-{theme.lower()}.png")
@@ -320,6 +324,7 @@ def test_interrupts_stop_the_waiting_and_then_the_tasks(board: Board):
     board.page.evaluate(interrupt)
     board.page.evaluate(interrupt)
     board.expect_state(0, "cancelled")
+    board.lab.wait_for_cell(board.page, 1)  # what is sent before its end would be aborted with it
 
 
 def test_a_restart_ends_the_lines_of_the_old_kernel(board: Board):

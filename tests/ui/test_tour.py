@@ -29,14 +29,6 @@ def oops(*before):
     raise ValueError("on purpose")
 """
 GRAPH = ".shoal-graph"
-# Does not wait for the kernel, which answers JupyterLab only when its cell has ended.
-OPEN_ONLY = """async path => {
-  const app = window.jupyterapp;
-  await app.restored;
-  const widget = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
-  await widget.context.ready;
-  app.shell.activateById(widget.id);
-}"""
 
 
 def states(page: Page) -> list[str]:
@@ -100,9 +92,7 @@ def test_a_reload_keeps_the_graph_alive(page: Page, lab: Lab):
     lab.run_cell(page, 2, wait=None)
     expect(page.locator(f"{GRAPH} .shoal-node")).to_have_count(24)
     page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
-    page.reload()
-    page.wait_for_function("window.jupyterapp !== undefined")
-    page.evaluate(OPEN_ONLY, path)
+    lab.reload(page, path)
     expect(page.locator(f"{GRAPH} .shoal-node")).to_have_count(24, timeout=10_000)
     first = states(page).count("done")
     assert first < 20, "the cell still runs"

@@ -12,8 +12,16 @@ import { TaskLine } from './line';
 /** Before HTML, which is for front ends without this extension. */
 const RANK = -20;
 
+interface IParts {
+  readonly app: JupyterFrontEnd;
+  readonly tracker: INotebookTracker;
+  readonly palette: ICommandPalette | null;
+  readonly trans: TranslationBundle;
+}
+
 /** Make the notebooks of a tracker show task cells: their lines with buttons, and their output after a reload. */
-export function showTaskCells(tracker: INotebookTracker, trans: TranslationBundle): void {
+export function showTaskCells(parts: IParts): void {
+  const { tracker, trans } = parts;
   // the views of a notebook in one page share its outputs, and what renders them
   const doors = new WeakMap<NotebookPanel['context'], CellDoor>();
   const findPanel = (node: Node): NotebookPanel | undefined => tracker.find(panel => panel.node.contains(node));
@@ -29,15 +37,11 @@ export function showTaskCells(tracker: INotebookTracker, trans: TranslationBundl
   };
   tracker.forEach(add);
   tracker.widgetAdded.connect((_, panel) => add(panel));
+  addStaleCommand(parts);
 }
 
 /** Add what the button of a stale cell does as a command. */
-export function addStaleCommand(
-  app: JupyterFrontEnd,
-  tracker: INotebookTracker,
-  palette: ICommandPalette | null,
-  trans: TranslationBundle
-): void {
+function addStaleCommand({ app, tracker, palette, trans }: IParts): void {
   app.commands.addCommand(CommandIDs.runStale, {
     label: trans.__('Run All Stale Cells'),
     caption: trans.__('Run the cells of the notebook that are stale, in their order, each in its place'),

@@ -110,10 +110,27 @@ export function readRecord(told: Fields): ICellRecord {
   };
 }
 
-/** The pairs of cell and request of which the kernel has records. */
-export function readIndex(told: Fields): [string, string][] {
-  const pairs = Array.isArray(told['cells']) ? (told['cells'] as unknown[]) : [];
-  return pairs.map(texts).flatMap(([cell, request]) => (cell && request ? [[cell, request] as [string, string]] : []));
+/** A cell of which the kernel has a record. */
+export interface IIndexed {
+  readonly cell: string;
+  readonly request: string;
+  /** Characters. */
+  readonly size: number;
+}
+
+export function readIndex(told: Fields): IIndexed[] {
+  const rows = Array.isArray(told['cells']) ? (told['cells'] as unknown[]) : [];
+  return rows
+    .filter((row): row is unknown[] => Array.isArray(row))
+    .map(([cell, request, size]) => ({ cell: text(cell), request: text(request), size: number(size) }))
+    .filter(({ cell, request }) => cell !== '' && request !== '');
+}
+
+/** The first cells of a list, and what is left: as many as are asked for at once. */
+export function firstBatch(list: readonly IIndexed[], most: number): [IIndexed[], IIndexed[]] {
+  let size = 0;
+  const end = list.findIndex((one, place) => place > 0 && (size += list[place - 1]?.size ?? 0) + one.size > most);
+  return end < 0 ? [[...list], []] : [list.slice(0, end), list.slice(end)];
 }
 
 /** The id of the cell below which a message's output belongs; undefined if it is no output of Shoal's. */

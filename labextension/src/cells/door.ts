@@ -5,11 +5,18 @@ import type { KernelMessage } from '@jupyterlab/services';
 import { JSONExt, type ReadonlyPartialJSONValue } from '@lumino/coreutils';
 
 import { type IFromKernel, type KernelLink, linkTo } from '../kernel/link';
-import { cellOfMessage, type ICellRecord, lineOf, merged, outputOf, readIndex, readRecord, texts } from './data';
+import { cellOfMessage, firstBatch, type ICellRecord, type IIndexed, lineOf, merged, outputOf, readIndex, readRecord, texts } from './data';
 
 type Context = NotebookPanel['context'];
 type Future = CodeCell['outputArea']['future'];
 type OutputModel = CodeCell['model']['outputs'];
+
+/** How much is asked for at once (characters). */
+const BATCH = 300_000;
+/** How fast answers may come (characters a millisecond). */
+const RATE = 500;
+/** An answer that has not come for so long (milliseconds) was dropped on its way. */
+const PATIENCE = 15_000;
 
 /** A cell whose output this page gets although JupyterLab does not file it there. */
 interface IFollowed {
@@ -34,7 +41,10 @@ export class CellDoor {
   private link: KernelLink | undefined;
   private readonly followed = new Map<string, IFollowed>();
   /** Cells that were asked for, each with the request because of which; empty if because of none. */
-  private readonly asked = new Map<string, string>();
+  private readonly asked = new Map<string, { request: string; at: number }>();
+  /** Cells that are to be asked for. */
+  private queue: IIndexed[] = [];
+  private later = 0;
   /** Requests of which the kernel says that they are not their cells' last ones. */
   private readonly gone = new Set<string>();
   private sessions: readonly string[] = [];
@@ -94,6 +104,7 @@ export class CellDoor {
     this.followed.clear();
     this.asked.clear();
     this.gone.clear();
+    this.queue = [];
   }
 
   /** A kernel without Shoal would write a warning into its log if it were asked. */
@@ -118,12 +129,8 @@ export class CellDoor {
 
   private readonly onSaid = (_: KernelLink, { data }: IFromKernel): void => {
     if (data['kind'] === 'cells') {
-      for (const [id, request] of readIndex(data)) {
-        const cell = this.find(id);
-        if (cell && !this.isLive(id, request)) {
-          this.ask(id);
-        }
-      }
+      this.queue = readIndex(data);
+      this.askNext();
     } else if (data['kind'] === 'cell') {
       this.onRecord(readRecord(data));
     } else if (data['kind'] === 'pages') {
@@ -141,26 +148,46 @@ export class CellDoor {
     if (this.link?.state !== 'open') {
       this.open();
     }
-    if (!cell || this.isLive(id, request) || this.asked.has(id) || this.gone.has(request) || this.waits(id)) {
+    if (!cell || this.isLive(id, request) || this.isAsked(id) || this.gone.has(request) || this.waits(id)) {
       return;
     }
     const followed = this.followed.get(id);
     if (followed?.request === request) {
       this.write(followed, () => add(cell.model.outputs, followed, message));
     } else {
-      this.ask(id, request);
+      this.ask([id], request);
     }
   }
 
-  private ask(id: string, request = ''): void {
-    if (this.link?.state === 'open') {
-      this.asked.set(id, request);
-      this.link.say({ kind: 'want', cells: [id] });
+  /** The Jupyter server drops what comes faster than about a megabyte a second. */
+  private askNext(): void {
+    window.clearTimeout(this.later);
+    const known = new Set(this.cellIds());
+    const wanted = this.queue.filter(({ cell, request }) => known.has(cell) && !this.isLive(cell, request));
+    const [batch, rest] = firstBatch(wanted, BATCH);
+    this.queue = rest;
+    this.ask(batch.map(({ cell }) => cell));
+    if (rest.length > 0) {
+      const size = batch.reduce((sum, one) => sum + one.size, 0);
+      this.later = window.setTimeout(() => this.askNext(), size / RATE);
     }
+  }
+
+  private ask(cells: string[], request = ''): void {
+    if (this.link?.state === 'open' && cells.length > 0) {
+      const at = Date.now();
+      cells.forEach(id => this.asked.set(id, { request, at }));
+      this.link.say({ kind: 'want', cells });
+    }
+  }
+
+  private isAsked(id: string): boolean {
+    const asked = this.asked.get(id);
+    return asked !== undefined && Date.now() - asked.at < PATIENCE;
   }
 
   private onRecord(record: ICellRecord): void {
-    const wanted = this.asked.get(record.cell);
+    const wanted = this.asked.get(record.cell)?.request;
     if (wanted === undefined) {
       return; // for another notebook of this kernel
     }

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
-from shoal.futures.value import ValueFuture
+from shoal.futures.value import ValueFuture, forget
 from shoal.futures.waking import Waker
 
 __all__ = ["Crowd", "wait_for_any"]
@@ -88,7 +88,7 @@ class Crowd(Waker):
     def __exit__(self, *_: object) -> None:
         for future in self.pending if self._listens else ():
             if isinstance(future, ValueFuture):
-                future._forget(self)
+                forget(future, self)
             elif future in _echoes:
                 _echoes[future].forget(self)
 

@@ -19,7 +19,7 @@ from shoal.outcome import Failure, Held, JoinFailed, Outcome, Packed, Raised, Sk
 if TYPE_CHECKING:
     from shoal.futures.tasks import TaskFuture
 
-__all__ = ["PENDING", "ValueFuture"]
+__all__ = ["PENDING", "ValueFuture", "forget"]
 
 T = TypeVar("T")
 
@@ -373,3 +373,8 @@ class ValueFuture(Future, Generic[T]):  # type: ignore[type-arg]
         if isinstance(outcome, JoinFailed):
             return JoinError(task, outcome.failed)
         return DependencyError(task, outcome.path, in_one_line(outcome.root))
+
+
+def forget(future: ValueFuture[Any], callback: Callable[[Any], Any]) -> None:
+    """Take back ``add_done_callback``, if the future is not over. It is no method: attributes of futures stand in the way of their values'."""
+    future._forget(callback)

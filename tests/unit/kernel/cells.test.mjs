@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { cellOfMessage, lineOf, merged, outputOf, readIndex, readRecord } from '../../../labextension/src/cells/data';
+import { cellOfMessage, firstBatch, lineOf, merged, outputOf, readIndex, readRecord } from '../../../labextension/src/cells/data';
 import { deeds, lineWords } from '../../../labextension/src/cells/words';
 
 const MIME = 'application/vnd.shoal.task+json';
@@ -67,7 +67,7 @@ test('messages say which cell they belong to', () => {
   assert.equal(cellOfMessage({}), undefined);
   assert.equal(cellOfMessage({ shoal: { cell: 'c' } }), 'c');
   assert.equal(cellOfMessage({ shoal: {} }), '');
-  assert.deepEqual(readIndex({ cells: [['c', 'r'], ['x'], 7] }), [['c', 'r']]);
+  assert.deepEqual(readIndex({ cells: [['c', 'r', 9], ['x'], 7] }), [{ cell: 'c', request: 'r', size: 9 }]);
 });
 
 test('messages become outputs as they are saved', () => {
@@ -81,4 +81,15 @@ test('messages become outputs as they are saved', () => {
     display: 'd'
   });
   assert.equal(outputOf('status', {}), undefined);
+});
+
+test('records are asked for in batches that the server lets through', () => {
+  const list = [3, 4, 5, 9, 1].map((size, place) => ({ cell: String(place), request: 'r', size }));
+  const sizes = [];
+  for (let rest = list; rest.length > 0; ) {
+    const [batch, left] = firstBatch(rest, 8);
+    sizes.push(batch.map(({ size }) => size));
+    rest = left;
+  }
+  assert.deepEqual(sizes, [[3, 4], [5], [9], [1]]);
 });

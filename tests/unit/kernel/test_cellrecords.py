@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal_kernel.cellrecords import MOST_BYTES, MOST_CELLS, Record, Records
+from shoal_kernel.cellrecords import MOST_BYTES, MOST_CELLS, MOST_OF_ALL, Record, Records
 
 
 def shown(text: str, display_id: str = "") -> dict[str, Any]:
@@ -105,7 +105,7 @@ def size(record: Record) -> int:
     )
 )
 def test_a_record_is_bounded(sizes: list[tuple[str, int]]) -> None:
-    """However much is sent, about 200 kB are kept; what is left out is said, and the record says that it is not whole."""
+    """However much is sent, half a megabyte is kept; what is left out is said, and the record says that it is not whole."""
     record = kept(
         *((kind, printed("x" * size) if kind == "stream" else shown("y" * size)) for kind, size in sizes),
         ("stream", printed("the end")),
@@ -119,7 +119,7 @@ def test_a_record_is_bounded(sizes: list[tuple[str, int]]) -> None:
 
 def test_very_many_small_displays_are_bounded() -> None:
     """Where no single output is large, the older half goes."""
-    record = kept(*(("display_data", shown("y" * 100)) for _ in range(5_000)))
+    record = kept(*(("display_data", shown("y" * 100)) for _ in range(12_000)))
     assert size(record) <= MOST_BYTES
     assert "not kept" in record.outputs()[0]["text"]
     assert len(record.outputs()) > 500
@@ -153,3 +153,15 @@ def test_the_oldest_cells_go_first() -> None:
     assert len(records) == MOST_CELLS
     assert records.get("9") is None
     assert next(cell for cell, _ in records) == "10"
+
+
+def test_all_cells_together_are_bounded() -> None:
+    """Where cells have much below them, fewer are kept; what goes is counted no more."""
+    records, text = Records(), "x" * MOST_BYTES
+    for request in ("one", "two", "three"):
+        for number in range(100):
+            records.begin(str(number), request)
+            records.take(str(number), request, "stream", printed(text))
+    assert sum(record.size for _, record in records) <= MOST_OF_ALL
+    assert len(records) == MOST_OF_ALL // MOST_BYTES
+    assert records.get("99") is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import math
 from collections import Counter, defaultdict, deque
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -39,7 +40,32 @@ class Model:
     def get(self): self.n = 1
     def note(self): seen.append(1)
 unseen = lambda: seen.append(1)
+class Bag:
+    def append(self, v): v.append(1)
+    def get(self, v): v.append(1)
+def maker():
+    n = 0
+    def step():
+        nonlocal n
+        n += 1
+    return step
+step = maker()
 """
+
+
+class Scaler:
+    """As those of scikit-learn that may work in place."""
+
+    copy = True
+
+    def __init__(self) -> None:
+        self.copy = False
+
+    def transform(self, values: Any) -> None:
+        """Change what is given."""
+
+
+Scaler.__module__ = "sklearn.preprocessing"
 
 
 def notebook() -> dict[str, Any]:
@@ -52,7 +78,7 @@ def notebook() -> dict[str, Any]:
         "x": [1, 2], "y": [3], "rows": [[1], [2]], "m": {"k": [1]}, "n": 1, "t": "text", "seen": [], "count": 0,
         "df": frame, "arr": np.arange(3.0), "np": np, "pd": pd, "math": math, "obj": home["Model"](), "own": own,
         "groups": defaultdict(list), "tally": Counter("ab"), "queue": deque([1]), "steps": iter([1, 2]), "pair": (1, "a"),
-        "held": ([1], 2),
+        "held": ([1], 2), "deque": deque, "bag": home["Bag"](), "scaler": Scaler(),
     }  # fmt: skip
     return home
 
@@ -150,7 +176,40 @@ CASES: list[tuple[str, str, str]] = [
     ("unseen()", "seen", ""),
     ("sum = helper\nsum(x)", "x", "sum"),
     ("obj.note()", "obj seen", ""),
+    # --- methods that are known by their names, if their objects are what they have to be
+    ("z = []\nz.append(x)", "", "z"),
+    ("z = deque()\nz.append(x)", "", "z"),
+    ("from collections import deque as d2\nz = d2()\nz.append(x)", "", "z"),
+    ("z = pd.DataFrame({'a': x})\nz.insert(0, 'b', y)", "x", "z"),
+    ("def f(v):\n    out = []\n    out.append(x)\n    return len(out)\nz = f(1)", "", "z"),
+    ("bag.append(x)", "x", "bag"),
+    ("z = bag\nz.append(x)", "x", "bag z"),
+    ("z = Bag()\nz.append(x)", "x", "z"),
+    ("Bag().append(x)", "x", ""),
+    ("z = [Bag()]\nz[0].append(x)", "x", "z"),
+    ("for each in [bag]: each.append(x)", "x", "bag each"),
+    ("z = bag.get(x)", "bag x", "z"),
+    ("def f(v): v.append(x)\nf(y)", "x y", ""),
+    ("list.append(x, 1)", "x", ""),
+    ("deque.append(queue, 1)", "queue", ""),
+    ("pd.DataFrame.insert(df, 0, 'z', 1)", "df", ""),
+    ("np.add(arr, 1)", "", ""),
+    ("np.add(arr, 1, arr)", "arr", ""),
+    ("np.sqrt(arr, arr)", "arr", ""),
+    ("np.clip(arr, 0, 1, arr)", "arr", ""),
+    ("arr.clip(0, 1, arr)", "arr", ""),
+    ("z = np.clip(arr, 0, 1) + np.dot(arr, arr) + np.cumsum(arr, 0)", "", "z"),
+    ("np.put(arr, [0], 1)", "arr", ""),
+    ("np.linalg.solve(arr, arr, overwrite_b=True)", "arr", ""),
+    ("scaler.transform(arr)", "arr", ""),
+    ("@x.append\ndef f(): pass", "", "f x"),
+    ("@helper\ndef f(): pass\nhelper(y)", "y", "f"),
+    ("step()", "step", ""),
     # --- written
+    ("np.add.at(arr, [0], 1)", "", "arr"),
+    ("del x\nx = 1", "", "x"),
+    ("if n: del x", "", "x"),
+    ("del (x, [y])", "", ""),
     ("x.append(1)", "", "x"),
     ("m['k'] = 1", "", "m"),
     ("df['b'] = 1", "", "df"),
@@ -209,6 +268,14 @@ def test_what_is_too_large_to_be_looked_at_counts_as_written() -> None:
         ("outer[0].append(1)", "", "'outer' holds 'y'"),
         ("view[0] = 1", "", "share their memory"),
         ("inner.append(1)", "", "'obj' holds 'inner'"),
+        ("far.append(1)", "", "'nest' holds 'far'"),
+        ("nest['a'][0].append(1)", "", "'nest' holds 'far'"),
+        ("side['k'][0].append(1)", "", "'side' and 'late' share an object,"),
+        ("bound.append(1)", "", "'method' holds 'bound'"),
+        ("given.append(1)", "", "'partial' holds 'given'"),
+        ("kept.append(1)", "", "'taker' holds 'kept'"),
+        ("cell.append(1)", "", "'Own' holds 'cell'"),
+        ("inside.append(1)", "", "'objects' holds 'inside'"),
     ],
 )
 def test_a_change_that_another_name_would_not_see_is_refused(cell: str, line: str, said: str) -> None:
@@ -216,6 +283,17 @@ def test_a_change_that_another_name_would_not_see_is_refused(cell: str, line: st
     home = notebook()
     home |= {"same": home["x"], "outer": [home["y"]], "view": home["arr"][1:], "inner": [1]}
     home["obj"].inner = home["inner"]
+    for name in ("far", "bound", "given", "kept", "cell", "inside"):
+        home[name] = [1]
+    home["nest"] = {"a": (home["far"], [2])}
+    home["side"] = {"k": [[5]]}
+    home |= {
+        "late": deque([home["side"]["k"][0]]),
+        "method": home["bound"].append,
+        "partial": partial(len, home["given"]),
+    }
+    exec("def taker(v=kept): pass\nclass Own: held = cell", home)
+    home["objects"] = np.array([home["inside"], None], dtype=object)
     with pytest.raises(CellError) as caught:
         plan(cell, line, home)
     assert said in str(caught.value)

@@ -103,3 +103,47 @@ def test_functions_of_the_notebook_count() -> None:
     )
     assert "in the default" in why("push(1)", "def push(v, to=[]):\n    to.append(v)")
     assert why("push(1)", "def push(v, to=[]):\n    return len(to)") == ""
+
+
+CLASS = """class Account:
+    def __init__(self):
+        self.balance = 0
+    def deposit(self, v):
+        self.balance += v
+    def twice(self, v):
+        self.deposit(v)
+    def told(self):
+        return str(self.balance)
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "changes"),
+    [
+        ("rows[0].deposit(3)", True),
+        ("coming.twice(3)", True),
+        ("for account in rows:\n    account.deposit(1)", True),
+        ("made = model.deposit(1).deposit(2)", True),
+        ("v = rows[0].told()", False),
+        ("centred(rows)", True),
+        ("marked(rows)", True),
+        ("pay(1)", True),
+        ("measured(rows)", False),
+        ("centred(3)", False),
+        ("centred(n)", False),
+        ("other(rows)", False),
+    ],
+)
+def test_calls_of_own_code_that_change_objects_stay(cell: str, changes: bool) -> None:
+    """Methods that set attributes of their object, also through others; functions that change an argument."""
+    texts = [
+        parse("def centred(m):\n    m -= 1\n    return m"),
+        parse("def marked(table):\n    table['a'] = 1"),
+        parse("def measured(table):\n    size = len(table)\n    size += 1\n    return size"),
+        parse("def other(table):\n    table = list(table)\n    table.append(1)\n    return table"),
+        parse("def pay(v):\n    model.deposit(v)"),
+    ]
+    tree = parse(cell)
+    functions = {"centred": why, "marked": why, "measured": why, "other": why, "pay": why}
+    found = stays(tree, texts if "pay" in cell else texts[:-1], {**NOTEBOOK, **functions}, set(), [parse(CLASS)])
+    assert (found is not None and "changes what it is given" in found.what) is changes

@@ -1,0 +1,32 @@
+"""What can stand in the line of a cell's magic: its options, and what follows some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from shoal_kernel.cells import own_names
+from shoal_kernel.feed import current_session
+from shoal_kernel.options import OPTIONS
+
+__all__ = ["CELL_COMPLETERS"]
+
+_NAMES = ("-i", "-o", "--after")
+
+
+def _complete(known: tuple[str, ...], shell: Any, event: Any) -> list[str]:
+    words = str(event.text_until_cursor).split()
+    before = words[-1] if event.text_until_cursor.endswith(" ") else "".join(words[-2:-1])
+    if before == "--executor":
+        session = current_session()
+        return [] if session is None else list(session.executors)
+    if before in _NAMES or (before in ("--in", "--out") and "-i" in known):
+        return sorted(name for name in own_names(shell) if not name.startswith("_"))
+    return list(known)
+
+
+CELL_COMPLETERS: dict[str, Callable[[Any, Any], list[str]]] = {
+    magic: partial(_complete, known) for magic, known in OPTIONS.items()
+}
+"""For each cell magic, by IPython's ``complete_command``."""
