@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import keyword
 import math
 import re
 import shlex
@@ -282,6 +283,6 @@ def _names(magic: str, option: str, given: list[str] | None) -> tuple[str, ...] 
         return None
     names = _parts(given)
     for name in names:
-        if not name.isidentifier():
+        if not name.isidentifier() or keyword.iskeyword(name):
             raise CellError(f"{magic} {option}: '{name}' is not a variable's name", f"write {option} a,b")
     return names

@@ -59,6 +59,10 @@ def stays(
     functions = list(functions)
     known = _definitions([tree, *functions])
     found = [*_made(tree, notebook, known), *_used(tree, notebook, known), *_second_names(tree, notebook, bound)]
+    for node in [node for text in functions for node in ast.walk(text)]:
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store()) if isinstance(notebook.get(name), type):
+                found.append(Effect(0, f"calls a function that sets an attribute of the class '{name}'"))
     if not found:
         own = {name: function for name, function in known.items() if isinstance(notebook.get(name), FunctionType)}
         found = list(changes_by_own_code([tree, *functions], own, _definitions(methods), notebook))

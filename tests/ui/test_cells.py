@@ -67,8 +67,12 @@ class Board:
     def until(self, condition: Callable[[], Any]) -> None:
         deadline = time.monotonic() + LIMIT / 1000
         while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
+            assert time.monotonic() < deadline, f"it did not happen in time; the first cells say {self.said()}"
             self.page.wait_for_timeout(50)
+
+    def said(self) -> list[str]:
+        count = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
+        return [self.text(index)[-500:] for index in range(min(3, count))]
 
     def running(self, index: int) -> bool:
         return self.page.evaluate(f"index => ({CELL})(index).executionState", index) == "running"

@@ -95,6 +95,14 @@ def test_other_cells_do_not(cell: str) -> None:
     assert why(cell) == ""
 
 
+def test_a_class_that_counts_its_objects_stays() -> None:
+    """What a class holds is changed on the worker in vain."""
+    text = parse("def __init__(self):\n    Account.made += 1")
+    found = stays(parse("a = Account()"), [text], {"Account": type("Account", (), {})}, {"a"})
+    assert found is not None
+    assert "sets an attribute of the class 'Account'" in found.what
+
+
 def test_functions_of_the_notebook_count() -> None:
     """A generator, a counter, a list that an argument keeps: found in their text."""
     assert "a generator" in why("it = walk()", "def walk():\n    yield 1")
