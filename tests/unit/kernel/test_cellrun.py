@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import sys
 import threading
 from types import FunctionType
 from typing import Any
@@ -13,6 +15,7 @@ from shoal.errors import CellError
 from shoal.outcome import Failure, Raised, Skipped
 from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
 from shoal_kernel.errors import explain
+from shoal_kernel.shown import plain_text
 
 
 def body() -> None:
@@ -92,10 +95,12 @@ def test_a_value_that_cannot_be_shown_costs_nothing_else() -> None:
     assert "cannot be shown: ZeroDivisionError" in report.shown[0]["text/plain"]
 
 
-def test_display_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """``display`` is there, and says the plain text."""
+def test_display_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows values where the cell prints; where only text can be read, that is their plain text."""
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "__stdout__", out)
     run("display([1, 2], 'x')")
-    assert capsys.readouterr().out == "[1, 2]\n'x'\n"
+    assert plain_text(out.getvalue()) == "[1, 2]\n'x'\n"
 
 
 def caught(text: str) -> BaseException:

@@ -73,8 +73,9 @@ def test_no_text_is_a_part_of_the_script(script: str, value: str) -> None:
         return
     rest = made.split("\n", 1)[1]
     assert rest.startswith(script)
-    assert "__shoal_0[" in rest
-    assert value not in rest.removeprefix(script) or value in "__shoal_0[@]{}$*'\" "
+    words = "${__shoal_0[*]}"
+    forms = ['"${__shoal_0[@]}"', words, f"'\"{words}\"'", f"'\"{words}\"$'"]
+    assert rest.removeprefix(script + " ") in forms
 
 
 @pytest.mark.parametrize(
