@@ -19,6 +19,7 @@ from shoal.session import Session
 from shoal_kernel.cellrun import REPORT
 from shoal_kernel.cells import own_names
 from shoal_kernel.endings import Ending, tell_when_over
+from shoal_kernel.feed import reading
 from shoal_kernel.gathered import Elements
 from shoal_kernel.heldnames import filled
 from shoal_kernel.output import CellOutput
@@ -205,9 +206,23 @@ class Restoring:
             names = (
                 tuple(name for name in future.outputs if name != REPORT) if isinstance(future.outputs, Mapping) else ()
             )
-            strip = Strip(output, future, names, False)
+            strip = Strip(output, future, names, False, partial(self._spent, tid, future.tid))
             output.reserve(REPORT in future.outputs)
             tell_when_over(future, Ending(self._shell.user_ns, (output, strip)))
+
+    def _spent(self, tid: int, now: int) -> float:
+        """Seconds from the submission of a task to its end; 0.0 if it is lost.
+
+        Args:
+            tid: its number then.
+            now: its number here.
+        """
+        fate = self._by_tid.get(tid)
+        if fate is None or fate.source is None:
+            return 0.0
+        with reading(self._session) as view:
+            ended = view.ended[now] or time.time()
+        return max(0.0, ended - self._past.view.submitted[tid])
 
     def _restore_elements(self, held: HeldName) -> None:
         places = held.futures[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -33,12 +34,21 @@ class Strip:
         future: the cell's task.
         names: what the cell writes, for the line.
         quiet: show nothing.
+        spent: tells the seconds since the task was made; 0.0 if that is not known. Default: since the line was made.
     """
 
-    def __init__(self, output: CellOutput, future: TaskFuture[Any], names: tuple[str, ...], quiet: bool) -> None:
+    def __init__(
+        self,
+        output: CellOutput,
+        future: TaskFuture[Any],
+        names: tuple[str, ...],
+        quiet: bool,
+        spent: Callable[[], float] | None = None,
+    ) -> None:
         self._output, self._names, self._quiet = output, names, quiet
         self._future: TaskFuture[Any] | None = future
-        self._made = time.monotonic()
+        made = time.monotonic()
+        self._spent = spent or (lambda: time.monotonic() - made)
         self._since = time.time()
         self._shown = ""
         self._mark = self._last = ""
@@ -81,7 +91,7 @@ class Strip:
         """The task is over: show how, for good."""
         with _lock:
             _live.pop(self, None)
-        self._took = time.monotonic() - self._made
+        self._took = self._spent()
         if self._future is not None:
             self._line = replace(self._line, flaw=flaw_of(self._future))
         self.refresh()
@@ -130,9 +140,8 @@ class Strip:
         return state_code(state)
 
     def _words(self, state: str) -> str:
-        if state in ("done", "failed"):
-            return f"{state} after {duration(self._took or time.monotonic() - self._made)}"
-        return state
+        took = self._took or self._spent()
+        return f"{state} after {duration(took)}" if state in ("done", "failed") and took else state
 
 
 def strip_of(future: TaskFuture[Any]) -> Strip | None:
