@@ -9,8 +9,8 @@ from shoal.futures import ValueFuture
 from shoal.outcome import Failure, Raised
 from shoal.session import Session
 from shoal_kernel.feed import reading
-from shoal_kernel.here import read_text, told_way
-from shoal_kernel.stripdata import memory_to_try
+from shoal_kernel.here import is_kept, read_text, told_way
+from shoal_kernel.stripdata import ended_its_worker, memory_to_try
 
 __all__ = ["advice"]
 
@@ -41,7 +41,10 @@ def advice(session: Session, future: ValueFuture[Any]) -> list[str]:
     elif attempts:
         lines.append(f"It failed {len(attempts)} times:")
         lines += [f"  {str(each).splitlines()[0]}" for each in attempts[-_MOST:]]
-    ways = [way] if (way := told_way(session.run_id, tid)) else []
+    way = told_way(session.run_id, tid)
+    if is_kept(session.run_id, tid) and ended_its_worker(outcome):
+        way = ""  # it would end the kernel
+    ways = [way] if way else []
     if memory := memory_to_try(outcome):
         ways.append(f'%retry {tid} --memory "{memory}" gives it more memory')
     if isinstance(outcome, Raised) and isinstance(outcome.error, PoolLost):

@@ -11,7 +11,7 @@ from shoal.session import Session
 from shoal_kernel.feed import reading
 from shoal_kernel.where import cell_number
 
-__all__ = ["check_failed", "refuse_here", "remember", "retry_task"]
+__all__ = ["check_failed", "refuse_here", "remember", "remember_earlier", "retry_task"]
 
 Start = Callable[[Any, str, str], object]
 _MANY = 1000
@@ -25,6 +25,8 @@ class _Cell(NamedTuple):
 
 
 _cells: dict[tuple[str, int], _Cell] = {}
+_earlier: set[tuple[str, int]] = set()
+"""Tasks of cells that an earlier kernel ran."""
 
 
 def remember(session: Session, shell: Any, start: Start, line: str, body: str) -> None:
@@ -40,6 +42,16 @@ def remember(session: Session, shell: Any, start: Start, line: str, body: str) -
     _cells[session.run_id, cell_number(shell)] = _Cell(start, line, body)
     if len(_cells) > _MANY:
         del _cells[next(iter(_cells))]
+
+
+def remember_earlier(session: Session, tid: int) -> None:
+    """A task was taken over that a cell of an earlier kernel had become.
+
+    Args:
+        session: which has the task now.
+        tid: its number there.
+    """
+    _earlier.add((session.run_id, tid))
 
 
 def check_failed(session: Session, tid: int) -> str:
@@ -69,11 +81,19 @@ def refuse_here(session: Session, tid: int, who: str) -> NoReturn:
     """
     with reading(session) as view:
         record = view.record(tid)
+    _refuse_earlier(session, tid, who)
     if _cell_of(session, record) is None:
         fix = f"call {record.label}.__wrapped__(...) here with them; %debug then opens the failing line"
         raise CellError(f"{who} was made by a call, whose arguments are not kept", fix)
     reason = f"what {who} had is not kept: that is done for the last tasks of cells that failed themselves"
     raise CellError(reason, f"write %retry {tid}, which runs its cell on a worker again")
+
+
+def _refuse_earlier(session: Session, tid: int, who: str) -> None:
+    if (session.run_id, tid) in _earlier:
+        raise CellError(
+            f"{who} is of a cell that an earlier kernel ran, and what it read ended there", "run the cell again"
+        )
 
 
 def _cell_of(session: Session, record: TaskRecord) -> _Cell | None:
@@ -96,6 +116,7 @@ def retry_task(session: Session, shell: Any, tid: int, more: str = "") -> None:
     who = check_failed(session, tid)
     with reading(session) as view:
         record = view.record(tid)
+    _refuse_earlier(session, tid, who)
     cell = _cell_of(session, record)
     if cell is None:
         raise CellError(f"{who} was made by a call, which is not kept", "call the app again, or give it retries=1")

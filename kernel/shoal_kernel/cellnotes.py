@@ -71,6 +71,8 @@ class CellNotes:
         changed = [name for name, signature in now.items() if self._held.get(name) != signature]
         dropped = [name for name in self._held if name not in now]
         self._held = now
-        if changed or dropped:
-            held = [told(name, notebook[name], elements_of(notebook[name])) for name in changed]
-            session.note(NamesHeld(time.time(), self._last, held, dropped))
+        if not changed and not dropped:
+            session.note()  # the tasks of a cell that writes no name are to be in the log as well
+            return
+        held = [told(name, notebook[name], elements_of(notebook[name])) for name in changed]
+        session.note(NamesHeld(time.time(), self._last, held, dropped))

@@ -149,7 +149,7 @@ def run_cell(
     if _VALUE in namespace:
         value = namespace.pop(_VALUE)
         if value is not None:
-            report.shown = _look(value)
+            report.shown = bundle_of(value)
     results = {name: _take(name, namespace, report) for name in code.outputs}
     report.gone = tuple(name for name in report.missing if name in names)
     return {**results, REPORT: report}
@@ -203,13 +203,6 @@ def _execute(body: Any, namespace: dict[str, Any]) -> None:
     import asyncio
 
     asyncio.run(eval(body, namespace))  # noqa: S307 - as above; a coroutine is made by eval
-
-
-def _look(value: object) -> Bundle:
-    try:
-        return bundle_of(value)
-    except Exception as error:  # noqa: BLE001  the user's own _repr_ methods: their failure is shown, the cell's work is kept
-        return {"text/plain": f"<{type(value).__name__} that cannot be shown: {type(error).__name__}: {error}>"}, {}
 
 
 def _take(name: str, namespace: dict[str, Any], report: Report) -> Any:

@@ -60,6 +60,8 @@ def flow_of(raw: str, transform: Callable[[str], str]) -> CellFlow:
             return _parallel(line, body, transform)
         if magic == "bash_task":
             return _script(line, body)
+        if magic == "everywhere":  # it reads nothing of the notebook
+            return replace(_plain(body, transform), reads=frozenset())
         return _plain(body, transform) if magic in _TRANSPARENT else NOTHING
     except (CellError, SyntaxError, RecursionError):
         return NOTHING

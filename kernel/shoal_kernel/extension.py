@@ -11,7 +11,7 @@ from shoal.session import locate_cells
 from shoal_kernel import hub
 from shoal_kernel.around import Around
 from shoal_kernel.cellnotes import CellNotes
-from shoal_kernel.completing import CELL_COMPLETERS
+from shoal_kernel.completing import CELL_COMPLETERS, only_own
 from shoal_kernel.errors import cell_name
 from shoal_kernel.flowmagics import FLOW_COMPLETERS, FlowMagics
 from shoal_kernel.interrupts import KernelInterrupts
@@ -35,10 +35,16 @@ def load(shell: Any) -> None:
     if id(shell) in _hooks:
         return
     shell.register_magics(ShoalMagics, PoolMagics, FlowMagics)
-    for magic in TAKES_FUTURES:
-        shell.set_hook("complete_command", complete_futures, str_key=magic)
-    for magic, completer in {**COMPLETERS, **FLOW_COMPLETERS, **CELL_COMPLETERS}.items():
+    completers = {
+        **dict.fromkeys(TAKES_FUTURES, complete_futures),
+        **COMPLETERS,
+        **FLOW_COMPLETERS,
+        **CELL_COMPLETERS,
+    }
+    for magic, completer in completers.items():
         shell.set_hook("complete_command", completer, str_key=magic)
+    matcher = only_own(shell, completers)
+    shell.Completer.custom_matchers.append(matcher)
 
     cells, notes = cells_of(shell), CellNotes(shell)
     around = Around(shell, lambda count, text: notes.began(cells.ref(count, text), text), cells.ran)
@@ -69,14 +75,15 @@ def load(shell: Any) -> None:
     locate_cells(CellFinder(shell))
     name_files(lambda file: cell_name(shell, file))
     show_own_lines()
-    _hooks[id(shell)] = (around, before_cell, after_cell)
+    _hooks[id(shell)] = (around, before_cell, after_cell, matcher)
 
 
 def unload(shell: Any) -> None:
     """Take back what :func:`load` added, but for the magics, which IPython keeps."""
     hooked = _hooks.pop(id(shell), None)
     if hooked is not None:
-        around, before_cell, after_cell = hooked
+        around, before_cell, after_cell, matcher = hooked
+        shell.Completer.custom_matchers.remove(matcher)
         shell.events.unregister("pre_run_cell", before_cell)
         shell.events.unregister("post_run_cell", after_cell)
         shell.ast_transformers.remove(around)

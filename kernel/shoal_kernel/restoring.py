@@ -16,6 +16,7 @@ from shoal.executors.executor import Ended
 from shoal.futures import TaskFuture, ValueFuture
 from shoal.record.past import PastRun
 from shoal.session import Session
+from shoal_kernel.again import remember_earlier
 from shoal_kernel.cellrun import REPORT
 from shoal_kernel.cells import own_names
 from shoal_kernel.endings import Ending, tell_when_over
@@ -119,6 +120,7 @@ class Restoring:
                 self._made[tid] = self._lost(tid, fate)
             else:
                 self._made[tid] = self._take_over(tid, fate.source, printer, told)
+            remember_earlier(self._session, self._made[tid].tid)
         return self._made[tid]
 
     def _lost(self, tid: int, fate: Fate | None) -> TaskFuture[Any]:

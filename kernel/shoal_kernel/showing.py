@@ -68,11 +68,11 @@ class Stage:
         name = name or f"#{next(self._numbers)}"
         frame = _frame(name, bundle, update)
         if len(frame) > self._left:
-            size = f"{len(frame) / 1e6:.1f} MB"
+            size = f"{len(frame) / 1e6:.1f} MB" if len(frame) > 100_000 else f"{len(frame) // 1000} kB"
             plain = str(bundle[0].get("text/plain", ""))[:200]
             if self._reports:
                 self.late[name] = bundle
-                plain += f" [{size}: shown when the task is over]"
+                plain += f" [{size}: shown when the task has ended well]"
             else:
                 plain += f" [{size}: too large to be shown here]"
             frame = _frame(name, ({"text/plain": plain}, {}), update)

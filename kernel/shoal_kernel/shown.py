@@ -14,7 +14,9 @@ from shoal_kernel.showing import BEGIN, END
 
 __all__ = ["Pieces", "Shown", "Splitter", "plain_text"]
 
-_FRAME = re.compile(re.escape(BEGIN) + "([A-Za-z0-9+/=]*)" + re.escape(END))
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_BODY = re.compile("[A-Za-z0-9+/=]*")
+_FRAME = re.compile(f"{re.escape(BEGIN)}({_BODY.pattern})(?:{re.escape(END)})?")
 
 
 class Shown(NamedTuple):
@@ -61,14 +63,15 @@ class Splitter:
                 self._hold(stream, text[len(text) - kept :])
                 return
             self._pass_on(stream, before)
-            body, end, after = rest.partition(END)
-            if not end:
+            length = len(_BODY.match(rest)[0])  # type: ignore[index]  # it matches always
+            if END.startswith(rest[length : length + len(END)]) and len(rest) < length + len(END):
                 self._hold(stream, BEGIN + rest)
                 return
-            shown = _read(body)
-            if shown is not None:
+            shown = _read(rest[:length])
+            whole = rest.startswith(END, length)  # or its worker was killed amid it, and another one goes on
+            if whole and shown is not None:
                 self._show(shown)
-            text = after
+            text = rest[length + len(END) * whole :]
 
     def _pass_on(self, stream: str, text: str) -> None:
         if text:
@@ -109,14 +112,18 @@ class Pieces:
         if len(whole) > self._most:
             whole = f"[{len(whole) - self._most:,} characters before this are left out]\n{whole[-self._most :]}"
         found = {"text/plain": whole.rstrip("\n")}
-        if any(isinstance(piece, Shown) for piece in self._all):
+        shown = [piece for piece in self._all if isinstance(piece, Shown)]
+        if shown:
             found["text/html"] = "".join(map(_markup, self._all))
+        pictures = [piece.data["image/png"] for piece in shown if "image/png" in piece.data]
+        if len(pictures) == 1:  # for what does not read HTML, such as LaTeX
+            found["image/png"] = pictures[0]
         return found
 
 
 def _markup(piece: str | Shown) -> str:
     if isinstance(piece, str):
-        return f"<pre>{escape(piece[-100_000:])}</pre>"
+        return f"<pre>{escape(_COLOUR.sub('', piece[-100_000:]))}</pre>"
     data = piece.data
     for mime in ("image/png", "image/jpeg"):
         if mime in data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from concurrent.futures import CancelledError
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -16,18 +17,23 @@ __all__ = ["show_own_lines", "show_whole_stacks"]
 _HOOK = "_render_traceback_"
 """IPython asks an exception for this before it formats anything itself."""
 
+_KINDS = (ShoalError, CancelledError)
+"""The second one is what a future that was cancelled raises, and says nothing by itself."""
+
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def show_own_lines() -> None:
     """From now on, stacks of such errors are shown without frames of Shoal."""
-    setattr(ShoalError, _HOOK, _lines)
+    for kind in _KINDS:
+        setattr(kind, _HOOK, _lines)
 
 
 def show_whole_stacks() -> None:
     """Take that back."""
-    if _HOOK in vars(ShoalError):
-        delattr(ShoalError, _HOOK)
+    for kind in _KINDS:
+        if _HOOK in vars(kind):
+            delattr(kind, _HOOK)
 
 
 def _root(error: BaseException) -> list[str]:
@@ -39,7 +45,7 @@ def _root(error: BaseException) -> list[str]:
     return [*lines, ""] if any(line.startswith("  ") for line in lines) else []
 
 
-def _lines(error: ShoalError) -> list[str]:
+def _lines(error: ShoalError | CancelledError) -> list[str]:
     shown = _root(error)
     shell: Any = get_ipython()
     for frame in traceback.extract_tb(error.__traceback__):
@@ -47,4 +53,4 @@ def _lines(error: ShoalError) -> list[str]:
             continue
         name = cell_name(shell, frame.filename)
         shown += [f"{name}, line {frame.lineno}", f"    {frame.line}"]
-    return [*shown, f"{_RED}{type(error).__name__}{_PLAIN}: {error}"]
+    return [*shown, f"{_RED}{type(error).__name__}{_PLAIN}: {str(error) or 'it was cancelled'}"]

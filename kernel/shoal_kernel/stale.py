@@ -161,8 +161,8 @@ class Cells:
             run = book.runs[key]
             made = sorted(name for name in run.flow.writes if book.maker(name) == key)
             rows.append([f"[{run.count}]", first_line(run.text), ", ".join(made), why])
-        noun = "cell is" if len(rows) == 1 else "cells are"
-        return f"{len(rows)} {noun} stale; %rerun runs them again\n\n" + table(("cell", "text", "makes", "why"), rows)
+        said = "1 cell is stale; %rerun runs it" if len(rows) == 1 else f"{len(rows)} cells are stale; %rerun runs them"
+        return f"{said} again\n\n" + table(("cell", "text", "makes", "why"), rows)
 
     # ------------------------------------------------------------------ running again
 
@@ -263,7 +263,8 @@ class Cells:
             result = self._shell.run_cell(run.text, store_history=True)
         finally:
             self._acting = None
-        if not result.success:
+        if not result.success:  # it may have made something, but not all
+            self.book.spoil(run.key, "it failed as it ran again")
             raise CellError(
                 f"cell [{run.count}] failed as it ran again; those after it did not", "correct it, and %rerun"
             )

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shoal.errors import WorkerLost
 from shoal.futures import TaskFuture
 from shoal.outcome import Failure, Raised
 from shoal_kernel.failed import ElementsFailed
@@ -14,7 +15,7 @@ from shoal_kernel.feed import current_session
 from shoal_kernel.here import is_kept
 from shoal_kernel.outlet import KERNEL
 
-__all__ = ["MIME_TYPE", "Flaw", "Line", "flaw_of", "memory_to_try"]
+__all__ = ["MIME_TYPE", "Flaw", "Line", "ended_its_worker", "flaw_of", "memory_to_try"]
 
 MIME_TYPE = "application/vnd.shoal.task+json"
 """Tells JupyterLab with Shoal's lab extension to show the line with its buttons."""
@@ -77,8 +78,20 @@ def flaw_of(future: TaskFuture[Any]) -> Flaw:
     """What can be done about a task that is over."""
     outcome = None if future.cancelled() else future.outcome
     session = current_session()
-    here = session is not None and isinstance(outcome, Failure | Raised) and is_kept(session.run_id, future.tid)
+    failed = isinstance(outcome, Failure | Raised) and not ended_its_worker(outcome)
+    here = session is not None and failed and is_kept(session.run_id, future.tid)
     return Flaw(here, memory_to_try(outcome))
+
+
+def ended_its_worker(outcome: object) -> bool:
+    """Whether a task ended as its process did, so that nobody is to run it in the kernel.
+
+    Args:
+        outcome: how it ended.
+    """
+    if isinstance(outcome, Failure):
+        return outcome.type_name.rpartition(".")[2] == WorkerLost.__name__
+    return isinstance(outcome, Raised) and isinstance(outcome.error, WorkerLost)
 
 
 def memory_to_try(outcome: object) -> str:

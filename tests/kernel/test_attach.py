@@ -181,6 +181,22 @@ def test_what_ended_before_is_named_and_what_is_here_is_left(desk: Desk) -> None
     assert new.value("arrived.result()") == "3"
 
 
+def test_retry_runs_no_other_cell_in_place_of_an_earlier_kernels(desk: Desk) -> None:
+    """The numbers of cells begin anew: %retry of a task that was taken over says what to do instead."""
+    old = desk.kernel
+    old.run("%%task\ngate(gate_a)\nraise ValueError('then')", "r")
+    new = desk.restart(kill=True)
+    new.good("pass")
+    attached = new.good("%attach")
+    assert "1 task of the kernel" in attached.text(), "a cell that writes no name is in the log when it has returned"
+    new.good("%%task\nother = 1")  # has the number that the failed cell had
+    new.good("%%task\nother = 2")
+    desk.open("gate-a")
+    new.until(lambda: any("then" in error for error in attached.errors))
+    for line in ("%retry 0", "%retry 0 --here"):
+        assert "is of a cell that an earlier kernel ran" in new.run(line).errors[0]
+
+
 def test_attach_says_what_it_lacks(desk: Desk) -> None:
     """Nothing kept, a name that is no pool's, too many words: a sentence each, and the session stays."""
     kernel = desk.kernel

@@ -189,3 +189,13 @@ def test_words_that_can_follow_are_offered(kernel: Kernel) -> None:
     assert "whole_1" in kernel.value("get_ipython().complete('whole', '%rerun whole')[1]")
     assert "ordered" in kernel.value("get_ipython().complete('ord', '%autotask ord')[1]")
     assert "stale" in kernel.value("get_ipython().complete('sta', '%tasks sta')[1]")
+    kernel.good(
+        "from IPython.core.completer import provisionalcompleter\n"
+        "def offered(text):\n"
+        "    with provisionalcompleter():\n"
+        "        return [one.text for one in get_ipython().Completer.completions(text, len(text))]"
+    )
+    assert kernel.value("offered('%cancel --')") == "['--all', '--cell']", "and none of Python's names"
+    assert "AbstractSet" not in kernel.value("offered('%%parallel --')")
+    assert kernel.value("offered('%autotask ')") == "['on', 'off', 'ordered']"
+    assert "whole_1" in kernel.value("offered('%%parallel for x in whole')")

@@ -148,3 +148,23 @@ def test_asking_for_a_result_shows_the_users_own_lines_only(kernel: Kernel) -> N
     assert "/shoal/" not in text
     kernel.good("try:\n    leaf_1.result()\nexcept shoal.errors.DependencyError as error:\n    caught = error")
     assert kernel.value("type(caught.__cause__).__name__") == "'ZeroDivisionError'"
+
+
+def test_what_was_cancelled_says_so_in_two_lines(kernel: Kernel) -> None:
+    """``x.result()`` of a cancelled task shows the line that asked, and none of Shoal's own."""
+    kernel.good("%%task\nwhile True: time.sleep(0.05)\nnot_made = 1")
+    kernel.good("%cancel not_made")
+    cell = kernel.run("not_made.result()")
+    assert "not_made.result()" in cell.errors[0]
+    assert "it was cancelled" in cell.errors[0]
+    assert "value.py" not in cell.errors[0]
+
+
+def test_nobody_is_told_to_run_in_the_kernel_what_ended_its_process(kernel: Kernel) -> None:
+    """It would end the kernel, with all variables; the cell's line offers no debugging either."""
+    cell = kernel.good("%%task\nimport os\nos._exit(3)")
+    kernel.until(lambda: cell.errors)
+    assert "WorkerLost" in plain(cell)
+    assert "--here" not in plain(cell)
+    lines = [message["content"]["data"] for message in cell.messages if "data" in message["content"]]
+    assert not any(line.get("application/vnd.shoal.task+json", {}).get("flaw", {}).get("here") for line in lines)

@@ -74,7 +74,7 @@ def test_what_is_too_large_for_the_way_comes_at_the_end(kernel: Kernel) -> None:
         "%%task --name large\ndisplay({'image/png': 'QUFB' * 250_000, 'text/plain': 'a large one'}, raw=True)\nprint('after')"
     )
     kernel.good("%wait")
-    assert shown(cell) == ["a large one [1.3 MB: shown when the task is over]", "after", "image/png"]
+    assert shown(cell) == ["a large one [1.3 MB: shown when the task has ended well]", "after", "image/png"]
     number = kernel.good("print(len(session.view()) - 1)").text().strip()
     assert "a large one" in kernel.good(f"%output {number}").text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +91,30 @@ def test_a_cell_that_fails_again_ends_it(sheet: Sheet) -> None:
     assert "failed as it ran again" in cell.errors[-1]
     sheet.run("a", "size = 3")
     sheet.kernel.good("%rerun half")
+
+
+def test_a_cell_that_failed_again_stays_stale(sheet: Sheet, tmp_path: Path) -> None:
+    """What it was to make is not there. Once the cause is gone, it runs before those below it, which get no old value."""
+    sheet.run("d", f"import os\npart = os.stat({str(tmp_path / 'data')!r}).st_size * size if size > 3 else 1")
+    sheet.run("e", "twice = part * 2")
+    sheet.run("a", "size = 5")
+    assert "failed as it ran again" in sheet.kernel.run("%rerun twice").errors[-1]
+    stale = sheet.stale()
+    assert "it failed as it ran again" in stale
+    assert "twice = part * 2" in stale
+    (tmp_path / "data").write_text("abc")
+    sheet.kernel.good("%rerun twice")
+    assert sheet.kernel.value("(part, twice)") == "(15, 30)"
+    assert "twice" not in sheet.stale()
+
+
+def test_what_is_everywhere_counts(sheet: Sheet) -> None:
+    """A task cell that uses what a cell for all workers binds is stale when that one is edited, and gets the new value."""
+    sheet.run("d", "%%everywhere\nunit = 2")
+    sheet.run("e", "%%task\nscaled = unit * 3")
+    assert sheet.kernel.value("scaled.result()") == "6"
+    sheet.run("d", "%%everywhere\nunit = 5")
+    assert "'unit' was made anew by cell" in sheet.stale()
+    sheet.kernel.good("%rerun scaled")
+    assert sheet.kernel.value("scaled.result()") == "15"
+    sheet.kernel.good("%everywhere --clear")

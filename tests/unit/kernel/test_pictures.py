@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import xml.dom.minidom
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -102,7 +104,7 @@ class Rich:
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         return b"\x89PNG", {"width": 3}
 
-    def _repr_mimebundle_(self) -> tuple[dict[str, object], dict[str, object]]:
+    def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, object], dict[str, object]]:
         return {"application/x-own": {"a": 1}}, {"isolated": True}
 
     def _repr_latex_(self) -> None:
@@ -126,6 +128,38 @@ def test_classes_and_containers_are_text() -> None:
     assert bundle_of(Rich)[0].keys() == {"text/plain"}
     assert len(bundle_of(list(range(100)))[0]["text/plain"].splitlines()) > 3
     assert bundle_of("x" * 200_000)[0]["text/plain"].endswith("the rest is cut]")
+
+
+def test_a_value_that_looks_wrong_is_shown_as_far_as_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a method raises is said, and the others count; what says yes to every name, or cannot be saved, is left out."""
+
+    class Half:
+        def __repr__(self) -> str:
+            return "half"
+
+        def _repr_html_(self) -> str:
+            raise ValueError("no markup")
+
+        def _repr_latex_(self) -> str:
+            raise NotImplementedError
+
+        def _repr_mimebundle_(self, include: object, exclude: object) -> dict[str, Any]:
+            return {"text/markdown": "*half*", "application/json": {"a": object()}}
+
+    class Words(dict[str, int]):
+        def __getattr__(self, name: str) -> int:
+            return self[name]
+
+    class Dumb:
+        def __repr__(self) -> str:
+            raise KeyError("me")
+
+    assert bundle_of(Half()) == ({"text/plain": "half", "text/markdown": "*half*"}, {})
+    assert capsys.readouterr().err == "Half._repr_html_ failed: ValueError: no markup\n"
+    assert bundle_of(Words(a=1)) == ({"text/plain": "{'a': 1}"}, {})
+    assert bundle_of(Dumb())[0] == {"text/plain": "<Dumb that cannot be shown: KeyError: 'me'>"}
+    assert bundle_of(mock.MagicMock(name="x"))[0].keys() == {"text/plain"}
+    assert capsys.readouterr().err == ""
 
 
 def test_tables_line_up() -> None:
