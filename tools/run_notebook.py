@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shoal_kernel.runs import main
+from shoal_kernel.programs.runs import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,22 +8,22 @@ from typing import Any
 from shoal.futures.stopping import Interrupts, use_interrupts
 from shoal.serialize import name_files
 from shoal.session import locate_cells
-from shoal_kernel import hub
-from shoal_kernel.around import Around
-from shoal_kernel.cellnotes import CellNotes
-from shoal_kernel.completing import CELL_COMPLETERS, only_own
-from shoal_kernel.errors import cell_name
-from shoal_kernel.flowmagics import FLOW_COMPLETERS, FlowMagics
-from shoal_kernel.interrupts import KernelInterrupts
-from shoal_kernel.lastcell import LastCell
-from shoal_kernel.magics import TAKES_FUTURES, ShoalMagics, complete_futures
-from shoal_kernel.outlet import outlet
-from shoal_kernel.output import resend
-from shoal_kernel.pages import TARGET
-from shoal_kernel.poolmagics import COMPLETERS, PoolMagics
-from shoal_kernel.stacks import show_own_lines, show_whole_stacks
-from shoal_kernel.stale import cells_of
-from shoal_kernel.where import CellFinder
+from shoal_kernel.book.stale import cells_of
+from shoal_kernel.flow.around import Around
+from shoal_kernel.flow.interrupts import KernelInterrupts
+from shoal_kernel.magics.completing import CELL_COMPLETERS, only_own
+from shoal_kernel.magics.flowmagics import FLOW_COMPLETERS, FlowMagics
+from shoal_kernel.magics.poolmagics import COMPLETERS, PoolMagics
+from shoal_kernel.magics.taskmagics import TAKES_FUTURES, ShoalMagics, complete_futures
+from shoal_kernel.notebook.where import CellFinder
+from shoal_kernel.output.errors import cell_name
+from shoal_kernel.output.outlet import outlet
+from shoal_kernel.output.place import resend
+from shoal_kernel.output.stacks import show_own_lines, show_whole_stacks
+from shoal_kernel.programs.lastcell import LastCell
+from shoal_kernel.restart.cellnotes import CellNotes
+from shoal_kernel.views import hub
+from shoal_kernel.views.pages import TARGET
 
 __all__ = ["load", "unload"]
 

@@ -23,9 +23,9 @@ BROAD_EXCEPT_ALLOWED: dict[str, set[str]] = {
     "shoal.serialize.failures": {"_guarded"},  # the __str__, __reduce__ ... of an exception
     "shoal.serialize.inline": {"InlineApp.__call__"},  # the body of an app that is called inside a task
     "shoal.serialize.pickling": {"attempt"},  # what pickling and unpickling call
-    "shoal_kernel.bundle": {"_tried"},  # the _repr_ methods of a value
-    "shoal_kernel.header": {"_evaluated"},  # the line of a %%parallel cell
-    "shoal_kernel.runhere": {"run_here"},  # statements of a cell that also run in the notebook
+    "shoal_kernel.worker.bundle": {"_tried"},  # the _repr_ methods of a value
+    "shoal_kernel.lines.header": {"_evaluated"},  # the line of a %%parallel cell
+    "shoal_kernel.cells.runhere": {"run_here"},  # statements of a cell that also run in the notebook
 }
 
 # What is reached for in other packages, because there is no public way to it.

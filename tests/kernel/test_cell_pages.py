@@ -101,7 +101,7 @@ def test_a_line_below_rerun_means_the_cell_that_ran_again(kernel: Kernel, page: 
 
 
 RESTORE = """
-from shoal_kernel.output import CellOutput
+from shoal_kernel.output.place import CellOutput
 place = CellOutput.restored(get_ipython(), {cell!r}, 4)
 again = CellOutput.restored(get_ipython(), {cell!r}, 4)
 place.status("how it is", "<b>how it is</b>")

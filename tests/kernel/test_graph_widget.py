@@ -51,7 +51,7 @@ def test_it_answers_while_a_cell_runs(kernel: Kernel, page: Page) -> None:
     ipykernel 7.4 would route the request to the shell that sent last; this fails if that, or the way around it, changes.
     """
     busy = kernel.start(
-        "from shoal_kernel.hub import hub\n[c.send({'kind': 'nothing'}) for c in hub(get_ipython()).pages._heard]\ntime.sleep(4)"
+        "from shoal_kernel.views.hub import hub\n[c.send({'kind': 'nothing'}) for c in hub(get_ipython()).pages._heard]\ntime.sleep(4)"
     )
     kernel.until(lambda: any(head.get("kind") == "nothing" for head in page.news()))
     count = len(page.messages())

@@ -138,7 +138,7 @@ def test_an_interrupted_submission_leaves_nothing(kernel: Kernel, code: str) -> 
     kernel.good(SLOW_TO_PICKLE)
     if "whole" in code:
         kernel.good(
-            "from shoal_kernel import magics\n_remember = magics.remember\n"
+            "from shoal_kernel.magics import taskmagics as magics\n_remember = magics.remember\n"
             "def remember(*args):\n    print('pickling', flush=True); time.sleep(600)\nmagics.remember = remember"
         )
     cell = kernel.start(code)

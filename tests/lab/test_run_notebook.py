@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from shoal_kernel.runs import main
+from shoal_kernel.programs.runs import main
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_notebook.py"
 

@@ -334,7 +334,7 @@ def test_interrupts_stop_the_waiting_and_then_the_tasks(board: Board):
 def test_a_restart_ends_the_lines_of_the_old_kernel(board: Board):
     """After a restart a line says that its task was not over then, and offers no buttons, until its output is restored."""
     restore = (
-        "from shoal_kernel.output import CellOutput\nplace = CellOutput.restored(get_ipython(), {!r}, 2)\n"
+        "from shoal_kernel.output.place import CellOutput\nplace = CellOutput.restored(get_ipython(), {!r}, 2)\n"
         "place.status('restored', '<p>restored</p>')\nplace.stream('stdout', 'of the old one')"
     )
     board.fill(LOAD, COUNTS.format("lost", 100, 0.3), COUNTS.format("anew", 2, 0.1), "")

@@ -66,7 +66,7 @@ def test_the_graph_moves_while_a_cell_runs(page: Page, lab: Lab):
 def test_the_widget_draws_where_the_extension_is_not(page: Page, lab: Lab):
     """As in VS Code or Colab: without the output type of the lab extension, the widget shows the same live graph."""
     widget = (
-        "from shoal_kernel.hub import MIME_TYPE, hub\nfrom IPython.display import display\n"
+        "from shoal_kernel.views.hub import MIME_TYPE, hub\nfrom IPython.display import display\n"
         "data, metadata = hub(get_ipython()).bundle()\ndel data[MIME_TYPE]\ndisplay(data, metadata=metadata, raw=True)\n"
         "hub(get_ipython()).feed.start()"
     )

@@ -13,7 +13,7 @@ from shoal.errors import ConfigurationError
 
 __all__ = ["add_commands"]
 
-_RUNNER = "shoal_kernel.runs"  # a program of its own: it needs Jupyter, which the runtime does not
+_RUNNER = "shoal_kernel.programs.runs"  # a program of its own: it needs Jupyter, which the runtime does not
 
 
 def add_commands(commands: Any) -> None:

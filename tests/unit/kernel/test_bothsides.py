@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shoal.errors import CellError
-from shoal_kernel.bothsides import BothSides, both_sides
-from shoal_kernel.names import analyse, parse
+from shoal_kernel.analysis.names import analyse, parse
+from shoal_kernel.planning.bothsides import BothSides, both_sides
 
 HOME = """
 def old(v): return v

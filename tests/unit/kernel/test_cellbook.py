@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal_kernel.cellbook import Book, Run
-from shoal_kernel.celltext import CellFlow, flow_of
+from shoal_kernel.book.cellbook import Book, Run
+from shoal_kernel.lines.celltext import CellFlow, flow_of
 
 
 class Notebook:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal_kernel.cellrecords import MOST_BYTES, MOST_CELLS, MOST_OF_ALL, Record, Records
+from shoal_kernel.output.cellrecords import MOST_BYTES, MOST_CELLS, MOST_OF_ALL, Record, Records
 
 
 def shown(text: str, display_id: str = "") -> dict[str, Any]:

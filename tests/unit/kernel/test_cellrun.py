@@ -13,9 +13,9 @@ import pytest
 
 from shoal.errors import CellError
 from shoal.outcome import Failure, Raised, Skipped
-from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
-from shoal_kernel.errors import explain
-from shoal_kernel.shown import plain_text
+from shoal_kernel.output.errors import explain
+from shoal_kernel.output.shown import plain_text
+from shoal_kernel.worker.cellrun import REPORT, CellCode, Report, run_cell
 
 
 def body() -> None:
@@ -86,13 +86,14 @@ def test_missing_and_unpicklable_names_are_reported() -> None:
             pickle.loads(pickle.dumps(results[name]))
 
 
-def test_a_value_that_cannot_be_shown_costs_nothing_else() -> None:
-    """A ``_repr_`` method that raises is named in the place of the value."""
+def test_a_value_that_cannot_be_shown_costs_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    """A ``_repr_`` method that raises is named; the value is shown by the others."""
     text = "class Bad:\n    def _repr_html_(self): return 1 / 0\nb = 1\nBad()"
     results, report = run(text, "b")
     assert results == {"b": 1}
     assert report.shown is not None
-    assert "cannot be shown: ZeroDivisionError" in report.shown[0]["text/plain"]
+    assert "Bad object" in report.shown[0]["text/plain"]
+    assert "Bad._repr_html_ failed: ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_display_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

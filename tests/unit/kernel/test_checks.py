@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 
 from shoal.errors import HiddenMutation
-from shoal_kernel import checks
-from shoal_kernel.cellrun import REPORT, CellCode, Report, run_cell
-from shoal_kernel.checks import Checks, can_change, fingerprint, is_known
-from shoal_kernel.sizes import size_of
+from shoal_kernel.worker import checks
+from shoal_kernel.worker.cellrun import REPORT, CellCode, Report, run_cell
+from shoal_kernel.worker.checks import Checks, can_change, fingerprint, is_known
+from shoal_kernel.worker.sizes import size_of
 
 
 def body() -> None:

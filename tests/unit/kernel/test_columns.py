@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from shoal.events import AttemptEnded, AttemptStarted, Event, TaskEnded, TaskSubmitted
 from shoal.record.runs import DONE, STATE_NAMES, RunView
 from shoal.task import ValueId
-from shoal_kernel import columns
-from shoal_kernel.columns import Encoder, Message
-from shoal_kernel.feed import Feed
+from shoal_kernel.views import columns
+from shoal_kernel.views.columns import Encoder, Message
+from shoal_kernel.views.feed import Feed
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "feed.json"
 

@@ -11,11 +11,11 @@ import pytest
 
 from shoal.futures import TaskFuture
 from shoal.outcome import Held, Outcome, Raised
-from shoal_kernel.element import ElementCode, run_element
-from shoal_kernel.failed import ElementsFailed, flaw_of
-from shoal_kernel.gathered import Elements
-from shoal_kernel.progress import Printer, element_text
-from shoal_kernel.resume import Runs, element_keys
+from shoal_kernel.cells.gathered import Elements
+from shoal_kernel.cells.progress import Printer, element_text
+from shoal_kernel.cells.resume import Runs, element_keys
+from shoal_kernel.output.failed import ElementsFailed, flaw_of
+from shoal_kernel.worker.element import ElementCode, run_element
 
 
 class Owner:

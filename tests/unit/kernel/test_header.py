@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shoal.errors import CellError
-from shoal_kernel.header import elements_of, read_header
+from shoal_kernel.lines.header import elements_of, read_header
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from shoal.errors import CellError, HiddenMutation
 from shoal.outcome import Payload
 from shoal.serialize import pack, pack_call, unpack, unpack_call
-from shoal_kernel.cellrun import REPORT, CellCode, run_cell
-from shoal_kernel.names import parse
-from shoal_kernel.options import TaskOptions, parse_options
-from shoal_kernel.plan import make_plan
+from shoal_kernel.analysis.names import parse
+from shoal_kernel.lines.options import TaskOptions, parse_options
+from shoal_kernel.planning.plan import make_plan
+from shoal_kernel.worker.cellrun import REPORT, CellCode, run_cell
 
 HELPERS = """
 def total(v):

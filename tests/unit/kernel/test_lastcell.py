@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shoal_kernel.lastcell import may_be_last
-from shoal_kernel.nbfiles import NotebookFiles
+from shoal_kernel.programs.lastcell import may_be_last
+from shoal_kernel.programs.nbfiles import NotebookFiles
 
 
 @pytest.mark.parametrize(

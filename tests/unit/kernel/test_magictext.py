@@ -7,8 +7,8 @@ import ast
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from shoal_kernel.magictext import with_magics
-from shoal_kernel.names import analyse, parse
+from shoal_kernel.analysis.magictext import with_magics
+from shoal_kernel.analysis.names import analyse, parse
 
 
 def reads(cell: str) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal_kernel.names import analyse
+from shoal_kernel.analysis.names import analyse
 
 SETS = [
     "reads",

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shoal import python_app
-from shoal_kernel.names import parse
-from shoal_kernel.needed import needed
+from shoal_kernel.analysis.names import parse
+from shoal_kernel.planning.needed import needed
 
 
 @python_app

@@ -6,7 +6,7 @@ import pytest
 
 from shoal.errors import CellError
 from shoal.resources import Resources
-from shoal_kernel.options import (
+from shoal_kernel.lines.options import (
     BashOptions,
     ParallelOptions,
     TaskOptions,

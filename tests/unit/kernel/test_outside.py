@@ -15,9 +15,9 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 import shoal
-from shoal_kernel.autotask import is_trivial
-from shoal_kernel.names import parse
-from shoal_kernel.outside import Effect, outside
+from shoal_kernel.analysis.names import parse
+from shoal_kernel.cells.autotask import is_trivial
+from shoal_kernel.planning.outside import Effect, outside
 
 NOTEBOOK: dict[str, Any] = {
     "os": os, "random": random, "shutil": shutil, "subprocess": ModuleType("subprocess"), "time": time, "np": np, "shoal": shoal,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shoal_kernel.columns import Message
-from shoal_kernel.pages import SILENT, Pages, answer_at_once
+from shoal_kernel.views.columns import Message
+from shoal_kernel.views.pages import SILENT, Pages, answer_at_once
 
 
 class Comm:

@@ -24,10 +24,10 @@ from shoal.futures import TaskFuture
 from shoal.record.log import LogWriter
 from shoal.record.past import PastRun, find_runs, read_past
 from shoal.task import ValueId
-from shoal_kernel.cellbook import Book, Run
-from shoal_kernel.celltext import flow_of
-from shoal_kernel.heldnames import filled, held_by, told
-from shoal_kernel.pastcells import arrived_names, fates_of
+from shoal_kernel.book.cellbook import Book, Run
+from shoal_kernel.lines.celltext import flow_of
+from shoal_kernel.restart.heldnames import filled, held_by, told
+from shoal_kernel.restart.pastcells import arrived_names, fates_of
 
 OWNER: Any = type("Owner", (), {})()
 POOL = "session-1"

@@ -14,10 +14,10 @@ from shoal import card
 from shoal.events import AttemptEnded, AttemptStarted, TaskEnded, TaskSubmitted
 from shoal.record.runs import STATE_NAMES, RunView
 from shoal.task import ValueId
-from shoal_kernel import looks
-from shoal_kernel.bundle import bundle_of
-from shoal_kernel.static_svg import picture_of
-from shoal_kernel.tables import table
+from shoal_kernel.notebook import looks
+from shoal_kernel.notebook.tables import table
+from shoal_kernel.views.static_svg import picture_of
+from shoal_kernel.worker.bundle import bundle_of
 
 STATES_TS = Path(__file__).parents[3] / "labextension" / "src" / "views" / "states.ts"
 

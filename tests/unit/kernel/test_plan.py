@@ -11,10 +11,10 @@ import pytest
 from numpy.random import RandomState, default_rng
 
 from shoal.errors import CellError
-from shoal_kernel.names import parse
-from shoal_kernel.options import TaskOptions, parse_options
-from shoal_kernel.plan import Plan, make_plan
-from shoal_kernel.refusals import refuse_outside_function
+from shoal_kernel.analysis.names import parse
+from shoal_kernel.analysis.refusals import refuse_outside_function
+from shoal_kernel.lines.options import TaskOptions, parse_options
+from shoal_kernel.planning.plan import Plan, make_plan
 
 
 def plan(cell: str, line: str = "", **notebook: Any) -> Plan:

@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.errors import CellError, HiddenMutation
-from shoal_kernel.cellrun import REPORT, CellCode, run_cell
-from shoal_kernel.names import parse
-from shoal_kernel.needed import needed
-from shoal_kernel.options import TaskOptions
-from shoal_kernel.plan import Plan, make_plan
-from shoal_kernel.settle import Lent
+from shoal_kernel.analysis.names import parse
+from shoal_kernel.flow.settle import Lent
+from shoal_kernel.lines.options import TaskOptions
+from shoal_kernel.planning.needed import needed
+from shoal_kernel.planning.plan import Plan, make_plan
+from shoal_kernel.worker.cellrun import REPORT, CellCode, run_cell
 
 NUMBERS, LISTS = ("a", "b", "c"), ("p", "q")
 START = (

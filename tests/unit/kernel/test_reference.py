@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shoal_kernel.flowmagics import FlowMagics
-from shoal_kernel.magics import ShoalMagics
-from shoal_kernel.poolmagics import PoolMagics
+from shoal_kernel.magics.flowmagics import FlowMagics
+from shoal_kernel.magics.poolmagics import PoolMagics
+from shoal_kernel.magics.taskmagics import ShoalMagics
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "magics.md").read_text()
 KINDS = (ShoalMagics, PoolMagics, FlowMagics)

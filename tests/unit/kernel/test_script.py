@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shoal.errors import CellError
 from shoal.files import File
-from shoal_kernel.script import command, is_word, split_script
+from shoal_kernel.lines.script import command, is_word, split_script
 
 
 def made(script: str, **values: Any) -> str:

@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 from shoal.errors import CellError
-from shoal_kernel.checks import BOUND, Watch
-from shoal_kernel.names import parse
-from shoal_kernel.options import TaskOptions, parse_options
-from shoal_kernel.plan import Plan, make_plan
-from shoal_kernel.reaching import reach
-from shoal_kernel.sharing import touches
+from shoal_kernel.analysis.names import parse
+from shoal_kernel.analysis.sharing import touches
+from shoal_kernel.lines.options import TaskOptions, parse_options
+from shoal_kernel.planning.plan import Plan, make_plan
+from shoal_kernel.planning.reaching import reach
+from shoal_kernel.worker.checks import BOUND, Watch
 
 HELPERS = """
 def helper(v):

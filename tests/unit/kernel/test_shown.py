@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal_kernel.showing import BEGIN, END, display, stage, update_display
-from shoal_kernel.shown import Pieces, Shown, Splitter, plain_text
+from shoal_kernel.output.shown import Pieces, Shown, Splitter, plain_text
+from shoal_kernel.worker.showing import BEGIN, END, display, stage, update_display
 
 PIECES = st.lists(st.one_of(st.text(alphabet="ab\x1b_shoal;\\\n", max_size=8), st.integers(0, 5)), max_size=8)
 

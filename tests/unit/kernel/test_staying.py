@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shoal_kernel.names import analyse, parse
-from shoal_kernel.staying import stays
+from shoal_kernel.analysis.names import analyse, parse
+from shoal_kernel.planning.staying import stays
 
 
 def _counter() -> Any:

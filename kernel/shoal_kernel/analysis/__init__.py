@@ -1,0 +1,1 @@
+"""What the text of a cell says of its names. PURE."""

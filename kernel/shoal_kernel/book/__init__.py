@@ -1,0 +1,1 @@
+"""The book of the cells that ran: what is stale."""

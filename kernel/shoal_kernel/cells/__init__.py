@@ -1,0 +1,1 @@
+"""Each kind of cell that becomes tasks."""

@@ -1,0 +1,1 @@
+"""What happens around each cell: waiting for values, lending them, interrupts."""

@@ -1,0 +1,1 @@
+"""What the lines of magics say, and the texts of scripts. PURE."""

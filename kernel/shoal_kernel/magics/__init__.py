@@ -1,0 +1,1 @@
+"""The magics, their help and their completion."""

@@ -1,0 +1,37 @@
+"""The session that the notebook uses now, and a look at its run that holds still."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import shoal
+from shoal.errors import NoSession
+from shoal.record.runs import RunView
+
+if TYPE_CHECKING:
+    from shoal.session import Session
+
+__all__ = ["current_session", "reading"]
+
+_reading = threading.Lock()
+
+
+def current_session() -> Session | None:
+    """The session that apps use; None if there is none."""
+    try:
+        return shoal.current()
+    except NoSession:
+        return None
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[RunView]:
+    """The session's run as columns, which hold still while the block runs.
+
+    The columns are brought up to date in place, by whichever thread asks: two that read take turns here.
+    """
+    with _reading:
+        yield session.view()

@@ -1,0 +1,1 @@
+"""What appears below cells, whenever it comes."""

@@ -1,0 +1,1 @@
+"""Programs that run notebooks, Shoal's own among them."""

@@ -1,0 +1,1 @@
+"""What magics print about tasks, pools and the session."""

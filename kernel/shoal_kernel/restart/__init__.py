@@ -1,0 +1,1 @@
+"""What a restart of the kernel leaves, and bringing it back."""

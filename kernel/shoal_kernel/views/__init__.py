@@ -1,0 +1,1 @@
+"""The live graph, and the pages that look."""

@@ -1,0 +1,1 @@
+"""What runs on workers: cells, elements, and what they show. It needs neither IPython nor a session."""
