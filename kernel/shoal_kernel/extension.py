@@ -52,7 +52,7 @@ def load(shell: Any) -> None:
     last = LastCell(shell)
 
     def after_cell(result: Any) -> None:
-        around.after()
+        around.after(getattr(result, "error_in_exec", None))
         notes.ended()
         last.after(result)
         resend(shell)

@@ -201,7 +201,14 @@ def test_attach_says_what_it_lacks(desk: Desk) -> None:
     """Nothing kept, a name that is no pool's, too many words: a sentence each, and the session stays."""
     kernel = desk.kernel
     assert f"pool '{POOL}' keeps nothing of this notebook" in kernel.good("%attach").text()
-    for line, word in (("%attach nobody", "nobody"), ("%attach a b", "one pool")):
+    assert "nothing of this notebook" in kernel.good("%attach --from 'another name.ipynb'").text()
+    for line, word in (
+        ("%attach nobody", "nobody"),
+        ("%attach a b", "one pool"),
+        ("%attach --from", "needs the name"),
+        ("%attach --off", "one pool"),
+        ("%attach 'x", "quot"),
+    ):
         failed = kernel.run(line)
         assert word in failed.errors[0]
         assert "Traceback" not in failed.errors[0]

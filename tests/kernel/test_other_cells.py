@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def test_files_lead_from_script_to_script(kernel: Kernel) -> None:
         assert kernel.value("maker.outputs[0].result().filename") == "'one.txt'"
     finally:
         kernel.good("os.chdir('..')")
+
+
+def test_files_of_scripts_can_have_variables_in_their_names(kernel: Kernel, tmp_path: Path) -> None:
+    """They are filled in as the cell is started; what is no part of a name is refused."""
+    kernel.good(f"sample, folder = 'A7', {str(tmp_path)!r}")
+    kernel.good("%%bash_task -o named --out {folder}/{sample}.txt\necho {sample} > {folder}/{sample}.txt")
+    assert kernel.value("named.outputs[0].result().filename") == "'A7.txt'"
+    kernel.good("%%bash_task -o reader --in {folder}/{sample}.txt\ncat {folder}/{sample}.txt")
+    assert kernel.value("reader.result()") == "0"
+    assert "'named' is no part of a file's name" in kernel.run("%%bash_task --out {named}.txt\necho 1").errors[0]
 
 
 def test_a_script_ends_with_its_walltime(kernel: Kernel) -> None:

@@ -118,3 +118,12 @@ def test_what_is_everywhere_counts(sheet: Sheet) -> None:
     sheet.kernel.good("%rerun scaled")
     assert sheet.kernel.value("scaled.result()") == "15"
     sheet.kernel.good("%everywhere --clear")
+
+
+def test_a_cell_that_was_refused_has_not_run(sheet: Sheet) -> None:
+    """It makes nothing, and nothing is stale by it."""
+    before = sheet.stale()
+    refused = sheet.kernel.run("%%task -o nope\nsize = 5", f"{sheet.name}-r")
+    assert "CellError" in refused.errors[0]
+    assert sheet.stale() == before
+    assert "no cell that ran here makes 'nope'" in sheet.kernel.run("%rerun nope").errors[0]

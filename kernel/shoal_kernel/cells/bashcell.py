@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -53,6 +55,11 @@ def start_bash_cell(shell: Any, line: str, body: str) -> TaskFuture[int]:
     options = parse_bash_options(line)
     if not body.strip():
         raise CellError("the cell has no script after its %%bash_task line", "write some")
+    options = msgspec.structs.replace(
+        options,
+        inputs=tuple(_filled(path, "--in", shell.user_ns) for path in options.inputs),
+        outputs=tuple(_filled(path, "--out", shell.user_ns) for path in options.outputs),
+    )
     pieces = split_script(body)
     values = _values([name for _, name in pieces if name], shell.user_ns, own_names(shell))
     after = [_awaited(what, shell.user_ns) for what in options.inputs]
@@ -76,6 +83,19 @@ def start_bash_cell(shell: Any, line: str, body: str) -> TaskFuture[int]:
 def _end(run_id: str, ending: Ending, future: TaskFuture[Any]) -> None:
     ended(run_id, future)
     ending(future)
+
+
+def _filled(path: str, option: str, notebook: Mapping[str, Any]) -> str:
+    """The name of a file, with variables in the places of ``{x}``: they have to be there by now."""
+
+    def value(match: re.Match[str]) -> str:
+        held = notebook.get(match[1], None)
+        if not isinstance(held, str | int | float | os.PathLike):
+            fix = "use a variable that holds text, a number or a path"
+            raise CellError(f"{option} {path}: '{match[1]}' is no part of a file's name now", fix)
+        return str(held)
+
+    return re.sub(r"\{(\w+)\}", value, path)
 
 
 def _values(names: list[str], notebook: Mapping[str, Any], found: set[str]) -> dict[str, Any]:

@@ -57,12 +57,18 @@ class Around:
         self._expected = bool(info.store_history)
         self._raw = info.raw_cell if self._expected else None
 
-    def after(self) -> None:
-        """A cell has run."""
+    def after(self, error: BaseException | None = None) -> None:
+        """A cell has run.
+
+        Args:
+            error: what it has raised.
+        """
         self._expected = False
         self._lent.take_back()
         if self._raw is not None:
             raw, self._raw = self._raw, None
+            if isinstance(error, ShoalError) and raw.lstrip().startswith("%%"):
+                return  # it was refused, and has not run
             self._ran(cell_number(self._shell), raw)
 
     def visit(self, tree: ast.AST) -> ast.AST:

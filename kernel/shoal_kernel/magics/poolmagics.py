@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -59,17 +60,15 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
 
         ::
 
-            %attach [NAME]
+            %attach [NAME] [--from NOTEBOOK]
 
         Tasks that were given to the pool have gone on, those that wait for one another there as well. Their futures are here again
         under their names; what they print appears under their cells. Tasks that waited for a value of the kernel that ended
         fail with SessionLost; %rerun runs their cells again. NAME is the pool; %attach uses it, as %use does, if the session does
-        not yet. Variables that hold something already are left as they are.
+        not yet. Variables that hold something already are left as they are. --from is for a notebook that had another name then.
         """
         with saying_no():
-            if len(line.split()) > 1:
-                raise CellError(f"%attach takes the name of one pool, and got '{line.strip()}'", "write %attach NAME")
-            print(attach(self.shell, line.strip()))  # noqa: T201
+            print(attach(self.shell, *_attach_words(line)))  # noqa: T201
 
     @line_magic
     def scale(self, line: str) -> None:
@@ -133,6 +132,24 @@ class PoolMagics(Magics):  # type: ignore[misc, unused-ignore]
             print(status_text(current_session()))  # noqa: T201
 
 
+def _attach_words(line: str) -> tuple[str, str]:
+    """The name of the pool, and that of the notebook."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise CellError(f"%attach {line.strip()}: {error}", "close the quotes") from None
+    whose = ""
+    if "--from" in words:
+        place = words.index("--from")
+        if place + 1 >= len(words):
+            raise CellError("%attach --from needs the name that the notebook had", "write %attach --from old.ipynb")
+        whose = words[place + 1]
+        del words[place : place + 2]
+    if len(words) > 1 or any(word.startswith("-") for word in words):
+        raise CellError(f"%attach takes the name of one pool, and got '{' '.join(words)}'", "write %attach NAME")
+    return (words[0] if words else ""), whose
+
+
 def _takes_nothing(magic: str, line: str) -> None:
     if line.strip():
         raise CellError(f"{magic} takes nothing, and got '{line.strip()}'", f"write {magic}")
@@ -148,5 +165,9 @@ def _complete_executors(shell: Any, event: Any) -> list[str]:
     return [*own, *_complete_pools(shell, event)]
 
 
-COMPLETERS = {"%attach": _complete_pools, "%use": _complete_pools, "%scale": _complete_executors}
+COMPLETERS = {
+    "%attach": lambda shell, event: [*_complete_pools(shell, event), "--from"],
+    "%use": _complete_pools,
+    "%scale": _complete_executors,
+}
 """What can stand after these magics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -36,12 +37,13 @@ _UNNAMED = "attached"
 _WORDS = {"waiting": "queued", "sent": "queued", "running": "running", "done": "done meanwhile", "lost": "lost"}
 
 
-def attach(shell: Any, name: str) -> str:
+def attach(shell: Any, name: str, whose: str = "") -> str:
     """Take over what the last kernel of this notebook left.
 
     Args:
         shell: the running IPython shell.
         name: of the pool; empty for that of the session, or the one that has something of this notebook.
+        whose: the name that the notebook had then, as the pool tells it; empty for that of today.
 
     Returns:
         What was done, for people.
@@ -51,15 +53,16 @@ def attach(shell: Any, name: str) -> str:
         ShoalError: the pool is not there, or does not answer.
     """
     lines = []
+    whose = whose or who()
     session = current_session()
-    name = name or _pool_of(session)
+    name = name or _pool_of(session, whose)
     if session is None or name not in _pools(session):
         lines.append(use_pool(name).partition("\n")[0])
         session = current_session()
         assert session is not None, "it was loaded just now"
     executors = _pools(session)[name]
-    away = _away(executors)
-    mine = [status for status in away if status.name == who()]
+    away = _away(executors, whose)
+    mine = [status for status in away if status.name == whose]
     logs = find_runs(_folders(session), [status.session for status in mine])
     known = {id_ for ids in logs.values() for id_ in ids}
     claims = _claimed(executors, [status for status in mine if status.session in known])
@@ -73,11 +76,11 @@ def attach(shell: Any, name: str) -> str:
         lines.append(f"pool '{name}' keeps nothing of this notebook")
     for past, restored in found:
         lines += _told(past, restored)
-    lines += _others([status for status in away if status.session not in claims], known, session)
+    lines += _others([status for status in away if status.session not in claims], known, session, whose)
     return "\n".join(lines)
 
 
-def _pool_of(session: Session | None) -> str:
+def _pool_of(session: Session | None, whose: str) -> str:
     """The pool that is meant where none is named."""
     pools = _pools(session) if session is not None else {}
     if len(pools) == 1:
@@ -85,7 +88,7 @@ def _pool_of(session: Session | None) -> str:
     if pools:
         raise CellError(f"%attach needs a name, for this session uses {', '.join(pools)}", "write %attach NAME")
     lasting = [info for info in list_pools() if info.kind == "lasting" and info.status is not None]
-    mine = [info.name for info in lasting if any(each.name == who() for each in info.status.sessions)]  # type: ignore[union-attr]
+    mine = [info.name for info in lasting if any(each.name == whose for each in info.status.sessions)]  # type: ignore[union-attr]
     if len(mine) == 1:
         return mine[0]
     if mine:
@@ -110,12 +113,12 @@ def _folders(session: Session) -> list[Path]:
     return list(dict.fromkeys([session.run_dir.parent, Path(Config().run_dir).absolute()]))
 
 
-def _away(executor: PoolExecutor) -> list[SessionStatus]:
+def _away(executor: PoolExecutor, whose: str) -> list[SessionStatus]:
     """The sessions of a pool whose clients are away; waits a moment for this notebook's."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         away = executor.status().sessions
-        if any(status.name == who() for status in away) or time.monotonic() > deadline:
+        if any(status.name == whose for status in away) or time.monotonic() > deadline:
             return away
         time.sleep(0.1)
 
@@ -203,15 +206,18 @@ def _rows(past: PastRun, restored: Restored) -> list[list[object]]:
     return rows
 
 
-def _others(away: list[SessionStatus], known: set[str], session: Session) -> list[str]:
+def _others(away: list[SessionStatus], known: set[str], session: Session, whose: str) -> list[str]:
     """What is not taken over, and why."""
     lines = []
-    strange = [status for status in away if status.name == who() and status.session not in known]
+    strange = [status for status in away if status.name == whose and status.session not in known]
     if strange:
         lines.append(
             f"{len(strange)} more of this notebook: their records are not in {', '.join(map(str, _folders(session)))}; "
             "load a Config with the run_dir that they had, and %attach again"
         )
-    foreign = Counter(status.name for status in away if status.name != who())
-    lines += [f"the pool also keeps {count} of {name}" for name, count in foreign.items()]
+    foreign = Counter(status.name for status in away if status.name != whose)
+    lines += [
+        f"the pool also keeps {count} of {name}; if that is this notebook's name of before: %attach --from {shlex.quote(name)}"
+        for name, count in foreign.items()
+    ]
     return lines

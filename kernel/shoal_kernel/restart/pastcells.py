@@ -72,8 +72,9 @@ def _inputs(past: PastRun, tid: int) -> str:
     told = []
     for source in past.view.deps[tid]:
         if past.view.state[source] != DONE:
-            who = f"{past.view.label[source]} (task {source})"
-            told.append(f"'{names[source]}' of {who}" if source in names else who)
+            label, name = past.view.label[source], names.get(source, "")
+            who = f"{label.removeprefix(f'{name} of ')} (task {source})"
+            told.append(f"'{name}' of {who}" if name else who)
     return ", ".join(told)
 
 

@@ -142,6 +142,14 @@ def test_tasks_that_were_taken_over_are_found_where_they_are() -> None:
     assert fates_of(past, {("older", 17): "running"})[0].source == ("older", 17)
 
 
+def test_what_waited_for_a_list_of_elements_says_so_once() -> None:
+    """The list is known by its name; its task is called after it."""
+    held = HeldName("many", "elements", [(1, -1), (0, -1)])
+    gathers = TaskSubmitted(0.0, 1, "many of cell 3", "session", [ValueId(0, 0)], [0], (), b"", b"", b"")
+    past = past_of(submitted(0), gathers, submitted(2, 1), NamesHeld(0.0, CellRef(""), [held], []))
+    assert fates_of(past, {(POOL, 0): "sent"})[1].lacked == "'many' of cell 3 (task 1)"
+
+
 def test_what_gathers_elements_is_not_lost() -> None:
     """It is made anew; its elements count."""
     held = HeldName("many", "elements", [(2, -1), (0, -1), (1, -1)])
