@@ -77,6 +77,48 @@ def test_a_chain_runs_while_its_client_is_stopped(session: shoal.Session, tmp_pa
     assert out.read_text() == "50\n"
 
 
+def test_files_lead_from_task_to_task_in_the_pool(session: shoal.Session, tmp_path: Path) -> None:
+    """What waits for a promised file, or for the value of the task that makes it, is sent to the pool, and runs after it."""
+    gate = tmp_path / "gate"
+
+    @shoal.python_app
+    def makes(gate: str, outputs: Any = ()) -> int:
+        while not os.path.exists(gate):
+            time.sleep(0.005)
+        for file in outputs:
+            Path(file.filepath).write_text("made")
+        return 7
+
+    @shoal.python_app
+    def reads(file: Any, number: int = 0) -> str:
+        return Path(file.filepath).read_text() + str(number)
+
+    made = makes(str(gate), outputs=[shoal.File(str(tmp_path / name)) for name in ("one", "two")])
+    readers = [reads(made.outputs[0]), reads(made.outputs[1], made)]
+    last = reads(made.outputs[0], plus(made))
+    executor = session.executors["htex"]
+    ahead = {tid for tid, _ in executor._ahead}  # type: ignore[attr-defined]
+    assert {future.tid for future in (*readers, last)} <= ahead
+    gate.touch()
+    assert [future.result() for future in (*readers, last)] == ["made0", "made7", "made8"]
+
+
+def test_a_file_that_is_not_made_stops_those_that_wait(session: shoal.Session, tmp_path: Path) -> None:
+    """They are skipped, and never run without it."""
+
+    @shoal.python_app
+    def forgets(gate: str, outputs: Any = ()) -> None:
+        while not os.path.exists(gate):
+            time.sleep(0.005)
+
+    made = forgets(str(tmp_path / "gate"), outputs=[shoal.File(str(tmp_path / "never"))])
+    waits = note(str(tmp_path / "out"), made.outputs[0])
+    (tmp_path / "gate").touch()
+    assert isinstance(waits.exception(), DependencyError)
+    assert plus(1).result() == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_values_are_those_of_the_graph(session: shoal.Session) -> None:
     """A wide and deep graph gives what the same calls give one after the other."""
     layers = [[plus(i) for i in range(20)]]

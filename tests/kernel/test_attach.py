@@ -147,6 +147,20 @@ def test_what_waited_for_the_kernel_is_lost_and_runs_again(desk: Desk) -> None:
     assert "kept is made" in texts(attached)
 
 
+def test_scripts_go_on_with_what_waits_for_their_files(desk: Desk) -> None:
+    """A script that waits for a file of another one waits in the pool; its text appears after the restart."""
+    old = desk.kernel
+    old.good(f"made = {str(desk.home / 'made.txt')!r}")
+    old.run("%%bash_task -o first --out {made}\nwhile [ ! -e {gate_a} ]; do sleep 0.05; done\necho hello > {made}", "s")
+    old.run("%%bash_task -o second --in {made}\ncat {made}", "t")
+    new = desk.restart(kill=True)
+    attached = new.good("%attach")
+    assert "lost" not in attached.text()
+    desk.open("gate-a")
+    assert new.value("(first.result(), second.result())") == "(0, 0)"
+    new.until(lambda: "hello" in texts(attached))
+
+
 def test_a_restart_after_a_restart_loses_nothing(desk: Desk) -> None:
     """Tasks that were taken over are taken over again."""
     desk.kernel.run("%%task\ngate(gate_c)\nfar = 1", "f")

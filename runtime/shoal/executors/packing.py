@@ -88,29 +88,33 @@ def pack_inputs(sources: Sequence[ValueFuture[Any]], lender: Lender | None = Non
 def inputs_so_far(sources: Sequence[ValueFuture[Any]], lender: Lender | None = None) -> list[Input]:
     """The same while some values are still being made in the pool: there, the payload is None.
 
+    A promised file is known by its name; what has to be waited for is its task, which comes after those that have a place.
+
     Raises:
         ResultUnreadable: a value cannot be read.
     """
-    return [
-        Input(
-            source.tid,
-            getattr(source, "index", 0),
-            _payload(source, lender) if type(source.outcome) is Packed else None,
-        )
-        for source in sources
-    ]
+    inputs = [Input(s.tid, getattr(s, "index", 0), _payload_so_far(s, lender)) for s in sources]
+    return inputs + [Input(s.tid, 0, None) for s in sources if isinstance(s, DataFuture) and not s.done()]
+
+
+def _payload_so_far(source: ValueFuture[Any], lender: Lender | None) -> Payload | None:
+    if isinstance(source, DataFuture):
+        return outside(pack(source.file_obj))
+    return _payload(source, lender) if type(source.outcome) is Packed else None
 
 
 def may_go_ahead(sources: Sequence[ValueFuture[Any]]) -> bool:
     """Whether all of these are such that a pool can fill in their values: one output each, and what is there is packed."""
-    return not any(
-        isinstance(source, DataFuture) or _has_outputs(source) or (source.done() and type(source.outcome) is not Packed)
+    return all(
+        isinstance(source, DataFuture)
+        or not (_has_outputs(source) or (source.done() and type(source.outcome) is not Packed))
         for source in sources
     )
 
 
 def _has_outputs(source: ValueFuture[Any]) -> bool:
-    return isinstance(source, TaskFuture) and bool(source.outputs)
+    """Whether its value is a mapping of several outputs; files that it promises besides are none."""
+    return isinstance(source, TaskFuture) and bool(source.outputs) and not isinstance(source.outputs, list)
 
 
 def needs_packing(source: ValueFuture[Any]) -> bool:
@@ -119,7 +123,7 @@ def needs_packing(source: ValueFuture[Any]) -> bool:
 
 
 def _payload(source: ValueFuture[Any], lender: Lender | None) -> Payload:
-    if isinstance(source, TaskFuture) and source.outputs:
+    if _has_outputs(source):
         return outside(pack(source.result(), what=f"the result of {source.describe()}"))
     value = source.outcome
     assert isinstance(value, Packed | Held), "an attempt is launched when its inputs have their values"
