@@ -147,6 +147,20 @@ def test_what_waited_for_the_kernel_is_lost_and_runs_again(desk: Desk) -> None:
     assert "kept is made" in texts(attached)
 
 
+def test_what_takes_a_list_of_elements_waits_in_the_pool(desk: Desk) -> None:
+    """A task cell that reads the results of %%parallel goes on after a restart; so does what reads that one."""
+    old = desk.kernel
+    old.run("%%parallel for i in range(5) -> parts\ngate(gate_a)\ni * size", "p")
+    old.run("%%task\ntotal = sum(parts)\nprint('parts', parts)", "q")
+    old.run("%%task\ntwice = 2 * total", "r")
+    new = desk.restart(kill=True)
+    attached = new.good("%attach")
+    assert "lost" not in attached.text()
+    desk.open("gate-a")
+    assert new.value("(parts.result(), total.result(), twice.result())") == "([0, 3, 6, 9, 12], 30, 60)"
+    new.until(lambda: "parts [0, 3, 6, 9, 12]" in texts(attached))
+
+
 def test_scripts_go_on_with_what_waits_for_their_files(desk: Desk) -> None:
     """A script that waits for a file of another one waits in the pool; its text appears after the restart."""
     old = desk.kernel

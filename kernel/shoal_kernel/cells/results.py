@@ -19,7 +19,7 @@ from shoal_kernel.output.endings import tell_when_over
 from shoal_kernel.output.errors import explain
 from shoal_kernel.output.place import CellOutput
 
-__all__ = ["RUNS", "Place", "elements_of", "present"]
+__all__ = ["RUNS", "Place", "elements_of", "present", "spread"]
 
 _KEPT = 5
 """Elements of one cell that failed, of which it is kept what they had."""
@@ -88,6 +88,18 @@ def elements_of(future: object) -> tuple[Sequence[ValueFuture[Any]], list[str]] 
     if made is None:
         return None
     return made[0], ["" if key is None else (key[0] + key[1]).hex() for key in made[1]]
+
+
+def spread(value: Any) -> Any:
+    """A list of elements that are still being made as the futures of these: what takes it can wait for them in a pool that lasts.
+
+    The list itself is put together in the kernel, which may end before that.
+
+    Args:
+        value: of a variable; anything else stays as it is.
+    """
+    made = _made.get(value) if isinstance(value, TaskFuture) and not value.done() else None
+    return value if made is None else list(made[0])
 
 
 class _Ending:

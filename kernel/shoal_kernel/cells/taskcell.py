@@ -22,9 +22,10 @@ from shoal_kernel.analysis.names import parse
 from shoal_kernel.analysis.refusals import TOO_DEEP, refuse_keyboard, refuse_outside_function
 from shoal_kernel.cells.everywhere import prelude_names, preludes
 from shoal_kernel.cells.inflight import after_of, entered
+from shoal_kernel.cells.results import spread
 from shoal_kernel.cells.runhere import run_here
 from shoal_kernel.lines.options import TaskOptions, parse_options
-from shoal_kernel.notebook.current import current_session
+from shoal_kernel.notebook.current import current_session, lasts
 from shoal_kernel.notebook.kept import Kept, ended, keep
 from shoal_kernel.notebook.where import cell_number
 from shoal_kernel.output.endings import Ending, tell_when_over
@@ -256,6 +257,8 @@ def on_threads(executor: str) -> bool:
 
 def _submit(session: Session, notebook: dict[str, Any], plan: Plan, code: CellCode, where: Where) -> TaskFuture[Any]:
     inputs = {name: notebook[name] for name in [*plan.inputs, *plan.classes]}
+    if lasts(session):
+        inputs = {name: spread(value) for name, value in inputs.items()}
     anchor = FunctionType(_anchor.__code__, notebook, "anchor")
     # a result that is kept is the same whatever number the cell has
     file, kept = (code.file, msgspec.structs.replace(code, file="")) if where.options.cache else ("", code)

@@ -14,7 +14,7 @@ from shoal.record.runs import RunView
 if TYPE_CHECKING:
     from shoal.session import Session
 
-__all__ = ["current_session", "reading"]
+__all__ = ["current_session", "lasts", "reading"]
 
 _reading = threading.Lock()
 
@@ -35,3 +35,11 @@ def reading(session: Session) -> Iterator[RunView]:
     """
     with _reading:
         yield session.view()
+
+
+def lasts(session: Session) -> bool:
+    """Whether an executor of a session has a pool that lasts."""
+    return any(
+        executor.kind == "pool" and executor.connection.kind == "lasting"  # type: ignore[attr-defined]
+        for executor in session.executors.values()
+    )

@@ -20,10 +20,9 @@ from shoal.session import Session
 from shoal.wire.messages import SessionStatus
 from shoal_kernel.book.stale import cells_of
 from shoal_kernel.lines.celltext import first_line
-from shoal_kernel.notebook.current import current_session
+from shoal_kernel.notebook.current import current_session, lasts
 from shoal_kernel.notebook.tables import table
 from shoal_kernel.reports.status import use_pool
-from shoal_kernel.restart.cellnotes import lasts
 from shoal_kernel.restart.restoring import Restored, Restoring
 
 __all__ = ["attach"]

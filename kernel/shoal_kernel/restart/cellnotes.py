@@ -11,18 +11,10 @@ from typing import Any
 from shoal.events import CellBegan, CellRef, NamesHeld
 from shoal.session import Session
 from shoal_kernel.cells.results import elements_of
-from shoal_kernel.notebook.current import current_session
+from shoal_kernel.notebook.current import current_session, lasts
 from shoal_kernel.restart.heldnames import Signature, held_by, told
 
-__all__ = ["CellNotes", "lasts"]
-
-
-def lasts(session: Session) -> bool:
-    """Whether an executor of a session has a pool that lasts."""
-    return any(
-        executor.kind == "pool" and executor.connection.kind == "lasting"  # type: ignore[attr-defined]
-        for executor in session.executors.values()
-    )
+__all__ = ["CellNotes"]
 
 
 class CellNotes:
