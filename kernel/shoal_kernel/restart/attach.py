@@ -23,6 +23,7 @@ from shoal_kernel.lines.celltext import first_line
 from shoal_kernel.notebook.current import current_session, lasts
 from shoal_kernel.notebook.tables import table
 from shoal_kernel.reports.status import use_pool
+from shoal_kernel.restart.pastcells import key_of
 from shoal_kernel.restart.restoring import Restored, Restoring
 
 __all__ = ["attach"]
@@ -64,11 +65,14 @@ def attach(shell: Any, name: str, whose: str = "") -> str:
     mine = [status for status in away if status.name == whose]
     logs = find_runs(_folders(session), [status.session for status in mine])
     known = {id_ for ids in logs.values() for id_ in ids}
+    pasts = {log: read_past(log) for log in logs}  # first: what is claimed leaves the pool as it comes
     claims = _claimed(executors, [status for status in mine if status.session in known])
     found: list[tuple[PastRun, Restored]] = []
-    for log, ids in logs.items():
-        past = read_past(log)
-        its = {id_: claims[id_] for id_ in [*ids, *(id_ for id_, _ in past.taken_over.values())] if id_ in claims}
+    left = dict(claims)
+    for log, ids in logs.items():  # the newest first: what it had taken over of older ones is told by it alone
+        past = pasts[log]
+        wanted = dict.fromkeys([*ids, *(id_ for id_, _ in past.taken_over.values())])
+        its = {id_: left.pop(id_) for id_ in wanted if id_ in left}
         if its:
             found.append((past, _restored(shell, session, past, its)))
     if not found:
@@ -137,6 +141,8 @@ def _claimed(executor: PoolExecutor, wanted: list[SessionStatus]) -> dict[str, C
 
 def _restored(shell: Any, session: Session, past: PastRun, claims: dict[str, Claims]) -> Restored:
     restored = Restoring(shell, session, past, claims).run()
+    own = cells_of(shell).book.runs
+    session.note(*(began for key, began in past.cells.items() if key not in own))  # for the kernel after this one
     cells_of(shell).restore(past.cells.values(), restored.spoilt)
     if restored.unnamed:
         shell.user_ns[_UNNAMED] = [*shell.user_ns.get(_UNNAMED, ()), *restored.unnamed]
@@ -186,22 +192,22 @@ _HEADS = ("cell", "text", "names", "tasks")
 def _rows(past: PastRun, restored: Restored) -> list[list[object]]:
     """One row a cell."""
     view = past.view
-    texts = {began.cell.execution_count: began.text for began in past.cells.values()}
-    by_cell: dict[int, list[str]] = {}
-    members: dict[int, set[int]] = {}
+    by_cell: dict[tuple[int, str], list[str]] = {}
+    members: dict[tuple[int, str], set[int]] = {}
     for fate in restored.fates:
         cell = view.cell[fate.tid]
-        number = cell.execution_count if cell is not None else 0
+        group = (cell.execution_count if cell is not None else 0, key_of(past, fate.tid))
         told = _WORDS.get(fate.state, fate.state) + (f", waiting for {fate.lacked}" if fate.lacked else "")
-        by_cell.setdefault(number, []).append(told)
-        members.setdefault(number, set()).add(fate.tid)
+        by_cell.setdefault(group, []).append(told)
+        members.setdefault(group, set()).add(fate.tid)
     rows: list[list[object]] = []
-    for number in sorted(by_cell):
-        names = [name for name, tids in restored.names.items() if members[number].intersection(tids)]
-        counts = Counter(by_cell[number])
+    for number, key in sorted(by_cell):
+        names = [name for name, tids in restored.names.items() if members[number, key].intersection(tids)]
+        counts = Counter(by_cell[number, key])
+        text = past.cells[key].text if key in past.cells else ""
         single = sum(counts.values()) == 1
         states = ", ".join(told if single else f"{count:,} {told}" for told, count in counts.items())
-        rows.append([f"[{number}]" if number else "", first_line(texts.get(number, "")), ", ".join(names), states])
+        rows.append([f"[{number}]" if number else "", first_line(text), ", ".join(names), states])
     return rows
 
 

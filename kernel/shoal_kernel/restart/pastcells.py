@@ -9,7 +9,7 @@ from shoal.errors import SessionClosed
 from shoal.record.past import PastRun
 from shoal.record.runs import CANCELLED, DONE, FAILED
 
-__all__ = ["Fate", "Source", "arrived_names", "fates_of"]
+__all__ = ["Fate", "Source", "arrived_names", "fates_of", "key_of"]
 
 Source = tuple[str, int]
 """A task at a pool: the id of a session, and its number there."""
@@ -58,6 +58,22 @@ def fates_of(past: PastRun, there: Mapping[Source, str]) -> list[Fate]:
             lost.add(tid)
             fates.append(Fate(tid, None, "lost", _inputs(past, tid)))
     return [fate for fate in fates if fate.state != "lost" or view.parent[fate.tid] < 0]
+
+
+def key_of(past: PastRun, tid: int) -> str:
+    """The key of the cell that made a task, in ``past.cells``; empty if it is not there.
+
+    Args:
+        past: the run.
+        tid: the task.
+    """
+    cell = past.view.cell[tid]
+    if cell is None:
+        return ""
+    same = [key for key, began in past.cells.items() if began.cell.execution_count == cell.execution_count]
+    if cell.cell_id in same or (tid in past.taken_over and cell.cell_id):  # numbers of an earlier kernel count anew
+        return cell.cell_id
+    return same[0] if same else cell.cell_id  # one that %rerun has run is below another cell
 
 
 def _was_open(past: PastRun, tid: int) -> bool:

@@ -27,7 +27,7 @@ from shoal_kernel.output.place import CellOutput
 from shoal_kernel.output.shown import Splitter
 from shoal_kernel.output.strips import Strip
 from shoal_kernel.restart.heldnames import filled
-from shoal_kernel.restart.pastcells import Fate, arrived_names, fates_of
+from shoal_kernel.restart.pastcells import Fate, arrived_names, fates_of, key_of
 from shoal_kernel.worker.cellrun import REPORT
 
 __all__ = ["Restored", "Restoring"]
@@ -137,7 +137,7 @@ class Restoring:
                 reason = "values that it needs were in the kernel that ended"
             elif fate.lacked:
                 reason += f", waiting for {fate.lacked}"
-            self._spoilt[self._key(cell)] = reason
+            self._spoilt[key_of(self._past, tid)] = reason
         return self._session.take_over(label, error, outputs=self._past.outputs.get(tid, ()), cell=cell)
 
     def _take_over(self, tid: int, source: tuple[str, int], printer: Printer | None, told: str) -> TaskFuture[Any]:
@@ -178,24 +178,17 @@ class Restoring:
 
     # ------------------------------------------------------------------ below cells
 
-    def _key(self, cell: CellRef) -> str:
-        """By which the book of cells knows it."""
-        for key, began in self._past.cells.items():
-            if began.cell.execution_count == cell.execution_count:
-                return key  # also of one that %rerun has run, which is another cell's request
-        return cell.cell_id
-
     def _place(self, tid: int) -> CellOutput | None:
         """The place below the cell that became a task; None for the call of an app."""
         cell = self._past.view.cell[tid]
-        if cell is None or (REPORT not in self._past.outputs.get(tid, ()) and not self._is_script(cell)):
+        if cell is None or (REPORT not in self._past.outputs.get(tid, ()) and not self._is_script(tid)):
             return None
         if tid not in self._places:
             self._places[tid] = CellOutput.restored(self._shell, cell.cell_id, cell.execution_count)
         return self._places[tid]
 
-    def _is_script(self, cell: CellRef) -> bool:
-        began = self._past.cells.get(self._key(cell))
+    def _is_script(self, tid: int) -> bool:
+        began = self._past.cells.get(key_of(self._past, tid))
         return began is not None and began.text.lstrip().startswith("%%bash_task")
 
     def _show_cells(self) -> None:
